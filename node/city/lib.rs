@@ -1,0 +1,1 @@
+//! A believable synthetic city from a seed: agencies, elders, FHIR records.

@@ -1,0 +1,1 @@
+//! The pipeline: identity, subject, consent, policy, release, journal, reply, as a chain of types.

@@ -1,0 +1,1 @@
+//! The federation: signed directory of members, their keys and certificates.

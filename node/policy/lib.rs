@@ -1,0 +1,1 @@
+//! Policy decisions: the Rego bundle compiled to WebAssembly, evaluated in a supervised pool.
