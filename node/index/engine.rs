@@ -55,12 +55,19 @@ pub enum Op {
 impl Op {
     /// A [`Op::Put`].
     pub fn put(table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
-        Self::Put { table, key: key.into(), value: value.into() }
+        Self::Put {
+            table,
+            key: key.into(),
+            value: value.into(),
+        }
     }
 
     /// A [`Op::Delete`].
     pub fn delete(table: Table, key: impl Into<Vec<u8>>) -> Self {
-        Self::Delete { table, key: key.into() }
+        Self::Delete {
+            table,
+            key: key.into(),
+        }
     }
 
     pub(crate) fn parts(&self) -> (Table, &[u8], Option<&[u8]>) {
@@ -75,7 +82,10 @@ impl Op {
         check_key(key)?;
         let len = value.map_or(0, <[u8]>::len);
         if len > MAX_VALUE_BYTES {
-            return Err(Error::ValueTooLong { len, max: MAX_VALUE_BYTES });
+            return Err(Error::ValueTooLong {
+                len,
+                max: MAX_VALUE_BYTES,
+            });
         }
         Ok(key.len() + len)
     }
@@ -195,7 +205,10 @@ pub trait Index: Send + Sync + fmt::Debug {
     fn ensure(&self, required_next_seq: u64) -> Result<(), Error> {
         let have = self.checkpoint()?.map_or(0, |c| c.next_seq);
         if have < required_next_seq {
-            return Err(Error::Behind { have, need: required_next_seq });
+            return Err(Error::Behind {
+                have,
+                need: required_next_seq,
+            });
         }
         Ok(())
     }
@@ -208,7 +221,10 @@ pub(crate) fn check_batch(ops: &[Op]) -> Result<(), Error> {
         bytes += op.check()?;
     }
     if ops.len() > MAX_BATCH_OPS || bytes > MAX_BATCH_BYTES {
-        return Err(Error::BatchTooLarge { ops: ops.len(), bytes });
+        return Err(Error::BatchTooLarge {
+            ops: ops.len(),
+            bytes,
+        });
     }
     Ok(())
 }
@@ -216,7 +232,10 @@ pub(crate) fn check_batch(ops: &[Op]) -> Result<(), Error> {
 /// Checks a key.
 pub(crate) fn check_key(key: &[u8]) -> Result<(), Error> {
     if key.len() > MAX_KEY_BYTES {
-        return Err(Error::KeyTooLong { len: key.len(), max: MAX_KEY_BYTES });
+        return Err(Error::KeyTooLong {
+            len: key.len(),
+            max: MAX_KEY_BYTES,
+        });
     }
     Ok(())
 }
@@ -224,7 +243,10 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), Error> {
 /// Checks a range's length.
 pub(crate) fn check_limit(limit: usize) -> Result<(), Error> {
     if limit > MAX_RANGE_ROWS {
-        return Err(Error::RangeTooLong { limit, max: MAX_RANGE_ROWS });
+        return Err(Error::RangeTooLong {
+            limit,
+            max: MAX_RANGE_ROWS,
+        });
     }
     Ok(())
 }
@@ -270,8 +292,14 @@ mod tests {
 
     #[test]
     fn an_operation_prints_no_content() {
-        let shown = format!("{:?}", Op::put(Table(3), b"secretkey".to_vec(), b"secretvalue".to_vec()));
-        assert!(!shown.contains("secret") && !shown.contains("115"), "{shown}");
+        let shown = format!(
+            "{:?}",
+            Op::put(Table(3), b"secretkey".to_vec(), b"secretvalue".to_vec())
+        );
+        assert!(
+            !shown.contains("secret") && !shown.contains("115"),
+            "{shown}"
+        );
         assert!(shown.contains("key_bytes: 9"), "{shown}");
     }
 }

@@ -5,12 +5,14 @@
 //! <dir>/index.current   "<n>\n": the generation that counts; replaced by an atomic rename only
 //! <dir>/index.<n>/      sled's files
 //! <dir>/index.<n>.runs/ sorted runs of a rebuild under way
-//! <dir>/index.opening   there while sled is being opened; left behind when that open died
+//! <dir>/index.opening   "<n>\n": there while sled opens that generation; left behind when that open died
 //! ```
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::fault::Error;
 
@@ -20,6 +22,8 @@ const POINTER_TMP: &str = "index.current.tmp";
 const MARKER: &str = "index.opening";
 /// A pointer file is a number and a newline; anything longer is damage and is not read.
 const MAX_POINTER_BYTES: u64 = 32;
+/// How often a folder in which a file appeared meanwhile is tried again, 20 ms apart.
+const REMOVE_TRIES: u32 = 50;
 
 /// The folder, locked.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ pub(crate) struct Home {
     _lock: File,
 }
 
-/// What the pointer file says.
+/// What the pointer file (or the marker) says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pointer {
     Absent,
@@ -66,7 +70,10 @@ impl Home {
             .truncate(false)
             .open(dir.join(LOCK))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_path_buf(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                dir: dir.to_path_buf(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse),
             Err(TryLockError::Error(error)) => Err(Error::Disk(error)),
         }
@@ -84,7 +91,11 @@ impl Home {
 
     /// Reads the pointer.
     pub(crate) fn pointer(&self) -> io::Result<Pointer> {
-        let path = self.dir.join(POINTER);
+        self.read_number(POINTER)
+    }
+
+    fn read_number(&self, name: &str) -> io::Result<Pointer> {
+        let path = self.dir.join(name);
         match fs::metadata(&path) {
             Ok(meta) if meta.is_file() && meta.len() <= MAX_POINTER_BYTES => {
                 Ok(parse_pointer(&fs::read(&path)?))
@@ -101,10 +112,17 @@ impl Home {
             Pointer::Generation(n) => n,
             Pointer::Absent | Pointer::Damaged => 0,
         };
-        let taken = self.entries()?.into_iter().filter_map(|(_, n)| n).max().unwrap_or(0);
+        let taken = self
+            .entries()?
+            .into_iter()
+            .filter_map(|(_, n)| n)
+            .max()
+            .unwrap_or(0);
         let mut n = current.max(taken);
         loop {
-            n = n.checked_add(1).ok_or_else(|| io::Error::other("generation numbers used up"))?;
+            n = n
+                .checked_add(1)
+                .ok_or_else(|| io::Error::other("generation numbers used up"))?;
             match fs::create_dir(self.generation(n)) {
                 Ok(()) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -172,14 +190,25 @@ impl Home {
         remove(&self.runs(n))
     }
 
-    /// Whether an open died.
-    pub(crate) fn marked(&self) -> io::Result<bool> {
-        self.dir.join(MARKER).try_exists()
+    /// Removes the sorted runs of one rebuild.
+    pub(crate) fn discard_runs(&self, n: u64) -> io::Result<()> {
+        remove(&self.runs(n))
+    }
+
+    /// Whether the last open of generation `n` died. A marker of another generation is a leftover: that generation is
+    /// no longer used. One that cannot be read counts.
+    pub(crate) fn marked(&self, n: u64) -> io::Result<bool> {
+        Ok(match self.read_number(MARKER)? {
+            Pointer::Absent => false,
+            Pointer::Damaged => true,
+            Pointer::Generation(marked) => marked == n,
+        })
     }
 
     /// Sets the marker, durably: from here until [`Home::unmark`] a crash, a panic or a hang costs a rebuild.
-    pub(crate) fn mark(&self) -> io::Result<()> {
-        let file = File::create(self.dir.join(MARKER))?;
+    pub(crate) fn mark(&self, n: u64) -> io::Result<()> {
+        let mut file = File::create(self.dir.join(MARKER))?;
+        writeln!(file, "{n}")?;
         file.sync_all()?;
         self.sync_dir()
     }
@@ -199,8 +228,12 @@ impl Home {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-            let Some(rest) = name.strip_prefix("index.") else { continue };
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
+                continue;
+            };
+            let Some(rest) = name.strip_prefix("index.") else {
+                continue;
+            };
             let n = parse_number(rest.strip_suffix(".runs").unwrap_or(rest).as_bytes());
             found.push((path, n));
         }
@@ -231,14 +264,22 @@ pub(crate) fn size_of(dir: &Path) -> io::Result<u64> {
 
 /// Removes a file or a folder; no matter if it is not there.
 fn remove(path: &Path) -> io::Result<()> {
-    let done = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(e) => Err(e),
-    };
-    match done {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let mut tries = 0;
+    loop {
+        let done = match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+            Ok(_) => fs::remove_file(path),
+            Err(e) => Err(e),
+        };
+        match done {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // sled's own threads may still make a file there for a moment.
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && tries < REMOVE_TRIES => {
+                tries += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 
@@ -265,17 +306,31 @@ mod tests {
     #[test]
     fn a_pointer_is_a_number_and_a_newline_and_nothing_else() {
         assert_eq!(parse_pointer(b"12\n"), Pointer::Generation(12));
-        for bad in [&b""[..], b"12", b"\n", b"-1\n", b"+1\n", b"0\n", b"012\n", b"1\n\n", b" 1\n"] {
+        for bad in [
+            &b""[..],
+            b"12",
+            b"\n",
+            b"-1\n",
+            b"+1\n",
+            b"0\n",
+            b"012\n",
+            b"1\n\n",
+            b" 1\n",
+        ] {
             assert_eq!(parse_pointer(bad), Pointer::Damaged, "{bad:?}");
         }
-        assert_eq!(parse_pointer(b"99999999999999999999999\n"), Pointer::Damaged);
+        assert_eq!(
+            parse_pointer(b"99999999999999999999999\n"),
+            Pointer::Damaged
+        );
     }
 
     #[test]
     fn pointer_noise_is_damage_and_no_panic() {
         for seed in 0..5_000u64 {
-            let noise: Vec<u8> =
-                (0..mix(seed) % 12).map(|i| mix(seed ^ (i << 40)).to_be_bytes()[0]).collect();
+            let noise: Vec<u8> = (0..mix(seed) % 12)
+                .map(|i| mix(seed ^ (i << 40)).to_be_bytes()[0])
+                .collect();
             if let Pointer::Generation(n) = parse_pointer(&noise) {
                 assert_eq!(noise, format!("{n}\n").into_bytes());
             }
@@ -300,8 +355,15 @@ mod tests {
         home.make_current(2, &mut |_| Ok(())).unwrap();
         assert!(!home.generation(1).exists(), "older generations are swept");
         home.discard(2).unwrap();
-        assert_eq!(home.new_generation().unwrap(), 3, "a number that was current is not used again");
-        assert!(matches!(home.make_current(2, &mut |_| Ok(())), Err(Error::Superseded)));
+        assert_eq!(
+            home.new_generation().unwrap(),
+            3,
+            "a number that was current is not used again"
+        );
+        assert!(matches!(
+            home.make_current(2, &mut |_| Ok(())),
+            Err(Error::Superseded)
+        ));
     }
 
     #[test]

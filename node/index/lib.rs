@@ -7,9 +7,10 @@
 //! - Where to start reading: [`Index`] in `engine.rs`, then `open.rs` for how sled is kept on a short lead.
 //!
 //! The index knows nothing of what the journal means. It stores rows and a checkpoint, and the two move together or not
-//! at all. What sled 0.34 does when power fails or a byte rots (it loses a suffix, panics, hangs, or, seldom, keeps a
-//! newer checkpoint over a hole) is met by opening it under supervision, by counting and hashing every row in the same
-//! batch, and by throwing the folder away whenever anything looks wrong: the journal can always write it again.
+//! at all. When power fails or a byte rots, sled 0.34 loses a suffix, panics or hangs. That is met by opening it under
+//! supervision and by throwing the folder away whenever anything looks wrong: the journal can always write it again.
+//! A hole below a newer checkpoint was never seen, but sled's recovery has a path that skips a damaged record and goes
+//! on; so every row is also counted and hashed in the batch that changes it, and compared at open.
 
 #![forbid(unsafe_code)]
 

@@ -41,16 +41,25 @@ impl MemoryIndex {
 
     /// Simulates an engine failure: every later call answers [`Error::Unhealthy`].
     pub fn fail(&self) {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner).broken = true;
+        self.inner
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .broken = true;
     }
 
     fn read(&self) -> Result<RwLockReadGuard<'_, Inner>, Error> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        if inner.broken { Err(UNHEALTHY) } else { Ok(inner) }
+        if inner.broken {
+            Err(UNHEALTHY)
+        } else {
+            Ok(inner)
+        }
     }
 }
 
-const UNHEALTHY: Error = Error::Unhealthy { fault: Fault::Simulated };
+const UNHEALTHY: Error = Error::Unhealthy {
+    fault: Fault::Simulated,
+};
 
 impl Index for MemoryIndex {
     fn apply(&self, ops: &[Op], checkpoint: &Checkpoint) -> Result<(), Error> {
@@ -96,7 +105,10 @@ impl Index for MemoryIndex {
             (None, Some(next)) => Bound::Excluded((Table(next), Vec::new())),
             (None, None) => Bound::Unbounded,
         };
-        let rows = inner.rows.range((start, end)).map(|((_, k), v)| (k.clone(), v.clone()));
+        let rows = inner
+            .rows
+            .range((start, end))
+            .map(|((_, k), v)| (k.clone(), v.clone()));
         Ok(match order {
             Order::Forward => rows.take(limit).collect(),
             Order::Reverse => rows.rev().take(limit).collect(),
@@ -109,8 +121,11 @@ impl Index for MemoryIndex {
 
     fn count(&self, table: Table) -> Result<u64, Error> {
         let inner = self.read()?;
-        Ok(inner.rows.range((table, Vec::new())..).take_while(|((t, _), _)| *t == table).count()
-            as u64)
+        Ok(inner
+            .rows
+            .range((table, Vec::new())..)
+            .take_while(|((t, _), _)| *t == table)
+            .count() as u64)
     }
 
     fn size_on_disk(&self) -> Result<u64, Error> {

@@ -59,7 +59,10 @@ impl Tally {
             return None;
         }
         let mut rest = body;
-        let tally = Self { rows: take_u64(&mut rest)?, digest: take_u64(&mut rest)? };
+        let tally = Self {
+            rows: take_u64(&mut rest)?,
+            digest: take_u64(&mut rest)?,
+        };
         rest.is_empty().then_some(tally)
     }
 }
@@ -137,7 +140,11 @@ impl CheckpointRow {
             rest = after;
             recents.push((key.to_vec(), take_u64(&mut rest)?));
         }
-        rest.is_empty().then_some(Self { schema, checkpoint, recents })
+        rest.is_empty().then_some(Self {
+            schema,
+            checkpoint,
+            recents,
+        })
     }
 }
 
@@ -205,7 +212,11 @@ mod tests {
     fn row() -> CheckpointRow {
         CheckpointRow {
             schema: 7,
-            checkpoint: Checkpoint { epoch: 2, next_seq: 99, frame_hash: [5; 32] },
+            checkpoint: Checkpoint {
+                epoch: 2,
+                next_seq: 99,
+                frame_hash: [5; 32],
+            },
             recents: vec![(vec![1, 2, 3], 4), (vec![1, 9], 6)],
         }
     }
@@ -213,8 +224,14 @@ mod tests {
     #[test]
     fn rows_read_back_as_written() {
         assert_eq!(CheckpointRow::decode(&row().encode()), Ok(row()));
-        let tally = Tally { rows: 3, digest: u64::MAX };
-        assert_eq!(Tally::decode(Table(4), &tally.encode(Table(4))), Some(tally));
+        let tally = Tally {
+            rows: 3,
+            digest: u64::MAX,
+        };
+        assert_eq!(
+            Tally::decode(Table(4), &tally.encode(Table(4))),
+            Some(tally)
+        );
         assert_eq!(Tally::decode(Table(5), &tally.encode(Table(4))), None);
     }
 
@@ -234,7 +251,10 @@ mod tests {
             assert!(CheckpointRow::decode(&bad).is_err(), "bit {at}");
         }
         for len in 0..bytes.len() {
-            assert!(CheckpointRow::decode(&bytes[..len]).is_err(), "cut at {len}");
+            assert!(
+                CheckpointRow::decode(&bytes[..len]).is_err(),
+                "cut at {len}"
+            );
         }
     }
 
@@ -244,8 +264,9 @@ mod tests {
         for _ in 0..20_000 {
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let len = usize::try_from(mix(seed) % 120).unwrap();
-            let mut noise: Vec<u8> =
-                (0..len).map(|i| mix(seed ^ ((i as u64) << 32)).to_be_bytes()[0]).collect();
+            let mut noise: Vec<u8> = (0..len)
+                .map(|i| mix(seed ^ ((i as u64) << 32)).to_be_bytes()[0])
+                .collect();
             if let Some(first) = noise.first_mut() {
                 *first = FORMAT;
             }
@@ -260,7 +281,11 @@ mod tests {
 
     #[test]
     fn a_digest_forgets_order_and_finds_loss() {
-        let hashes = [row_hash(b"a", b"1"), row_hash(b"b", b"2"), row_hash(b"c", b"3")];
+        let hashes = [
+            row_hash(b"a", b"1"),
+            row_hash(b"b", b"2"),
+            row_hash(b"c", b"3"),
+        ];
         let (mut there, mut back) = (Tally::default(), Tally::default());
         hashes.iter().for_each(|h| there.add(*h));
         hashes.iter().rev().for_each(|h| back.add(*h));

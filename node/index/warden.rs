@@ -27,11 +27,13 @@ impl Warden {
     pub(crate) fn start() -> io::Result<Self> {
         quiet_guarded_panics();
         let (jobs, queue) = mpsc::channel::<Job>();
-        thread::Builder::new().name("songhe-index".into()).spawn(move || {
-            for job in queue {
-                job();
-            }
-        })?;
+        thread::Builder::new()
+            .name("songhe-index".into())
+            .spawn(move || {
+                for job in queue {
+                    job();
+                }
+            })?;
         Ok(Self { jobs })
     }
 

@@ -1,4 +1,4 @@
-//! The asking side: blind an identifier, and turn the provider's answer into the provider's pseudonym.
+//! The asking side: blind an identifier, turn the answer into the provider's pseudonym.
 
 use std::fmt;
 
@@ -6,17 +6,22 @@ use rand_core::{TryCryptoRng, TryRngCore};
 use voprf::{EvaluationElement, Ristretto255, VoprfClient};
 
 use crate::server::{array, refuse};
-use crate::{ELEMENT_BYTES, MAX_BATCH, OprfPublicKey, Proof, PseudonymBytes, SubjectError, SubjectInput};
+use crate::{
+    ELEMENT_BYTES, MAX_BATCH, OprfPublicKey, Proof, PseudonymBytes, SubjectError, SubjectInput,
+};
 
-/// What the requester sends: a group element that says nothing about the identifier to anyone, ever.
+/// What the requester sends: a group element that says nothing about the identifier to anyone,
+/// ever.
 pub type BlindedElement = [u8; ELEMENT_BYTES];
 
-/// How many draws one operation may take from the source of randomness. A draw is used when it is below the
-/// group order (1 in 16), so 4,096 fail together with a chance below 2⁻³⁸⁰: then the source is broken.
+/// How many draws one operation may take from the source of randomness. A draw is used when it is
+/// below the group order (1 in 16), so 4,096 fail together with a chance below 2⁻³⁸⁰: then the
+/// source is broken.
 const MAX_DRAWS: u32 = 4_096;
 
-/// What the requester keeps between asking and answer: the blinding factor and the identifier. Secret, wiped on
-/// drop, neither `Clone` nor printable; using it up in [`finalize`] keeps a blind from serving twice.
+/// What the requester keeps between asking and answer: the blinding factor and the identifier.
+/// Secret, wiped on drop, neither `Clone` nor printable; using it up in [`finalize`] keeps a blind
+/// from serving twice.
 pub struct BlindState {
     client: VoprfClient<Ristretto255>,
     input: SubjectInput,
@@ -28,31 +33,42 @@ impl fmt::Debug for BlindState {
     }
 }
 
-/// Blinds one identifier (RFC 9497 §3.3.2 `Blind`). `fill` fills a buffer with cryptographic randomness.
+/// Blinds one identifier (RFC 9497 §3.3.2 `Blind`). `fill` fills a buffer with cryptographic
+/// randomness.
 ///
 /// # Errors
-/// [`SubjectError::Randomness`] when `fill` fails, [`SubjectError::Input`] for an input the group cannot take.
+/// [`SubjectError::Randomness`] when `fill` fails, [`SubjectError::Input`] for an input the group
+/// cannot take.
 pub fn blind<E>(
     input: SubjectInput,
     fill: impl FnMut(&mut [u8]) -> Result<(), E>,
 ) -> Result<(BlindState, BlindedElement), SubjectError> {
-    let blinded = VoprfClient::<Ristretto255>::blind(input.as_bytes(), &mut Draws::new(fill)).map_err(refuse)?;
+    let blinded = VoprfClient::<Ristretto255>::blind(input.as_bytes(), &mut Draws::new(fill))
+        .map_err(refuse)?;
     let element: BlindedElement = array(&blinded.message.serialize())?;
-    // The library leaves out one check of the standard: an input that maps to the identity must be refused
-    // (§3.3.1 InvalidInputError). The identity is the only element written as zeroes.
+    // The library leaves out one check of the standard: an input that maps to the identity must be
+    // refused (§3.3.1 InvalidInputError). The identity is the only element written as zeroes.
     if element == [0; ELEMENT_BYTES] {
         return Err(SubjectError::Input);
     }
-    Ok((BlindState { client: blinded.state, input }, element))
+    Ok((
+        BlindState {
+            client: blinded.state,
+            input,
+        },
+        element,
+    ))
 }
 
 /// Checks the proof over the whole batch and unblinds every answer (RFC 9497 §3.3.2 `Finalize`).
 ///
-/// `states` and `evaluated` in the same order, as one [`crate::evaluate`] call answered them. The 64 bytes of the
-/// standard are cut to their first 32. All or nothing: with a wrong proof no pseudonym is given out.
+/// `states` and `evaluated` in the same order, as one [`crate::evaluate`] call answered them. The
+/// 64 bytes of the standard are cut to their first 32. All or nothing: with a wrong proof no
+/// pseudonym is given out.
 ///
 /// # Errors
-/// `Batch` for no element, too many or unequal counts; `Element`, `ProofFormat`, `WrongProof` as named.
+/// `Batch` for no element, too many or unequal counts; `Element`, `ProofFormat`, `WrongProof` as
+/// named.
 pub fn finalize(
     states: Vec<BlindState>,
     evaluated: &[[u8; ELEMENT_BYTES]],
@@ -64,14 +80,19 @@ pub fn finalize(
     }
     let evaluated = evaluated
         .iter()
-        .map(|bytes| EvaluationElement::<Ristretto255>::deserialize(bytes).map_err(|_bad| SubjectError::Element))
+        .map(|bytes| {
+            EvaluationElement::<Ristretto255>::deserialize(bytes)
+                .map_err(|_bad| SubjectError::Element)
+        })
         .collect::<Result<Vec<_>, _>>()?;
-    let proof = voprf::Proof::<Ristretto255>::deserialize(proof).map_err(|_bad| SubjectError::ProofFormat)?;
-    let (clients, inputs): (Vec<_>, Vec<_>) = states.into_iter().map(|s| (s.client, s.input)).unzip();
+    let proof = voprf::Proof::<Ristretto255>::deserialize(proof)
+        .map_err(|_bad| SubjectError::ProofFormat)?;
+    let (clients, inputs): (Vec<_>, Vec<_>) =
+        states.into_iter().map(|s| (s.client, s.input)).unzip();
     let inputs: Vec<&[u8]> = inputs.iter().map(SubjectInput::as_bytes).collect();
     VoprfClient::batch_finalize(&inputs, &clients, &evaluated, &proof, key.point())
         .map_err(refuse)?
-        .map(|output| array(output.map_err(refuse)?.as_slice()))
+        .map(|output| array(&output.map_err(refuse)?))
         .collect()
 }
 
@@ -83,7 +104,10 @@ pub(crate) struct Draws<F> {
 
 impl<F> Draws<F> {
     pub(crate) fn new(fill: F) -> Self {
-        Self { fill, left: MAX_DRAWS }
+        Self {
+            fill,
+            left: MAX_DRAWS,
+        }
     }
 }
 

@@ -15,23 +15,28 @@ const MAX_SYSTEM_BYTES: usize = 256;
 /// Longest identifier value in bytes: an id card number has 18, a hospital's own numbers rarely 64.
 const MAX_VALUE_BYTES: usize = 256;
 
-/// Canonical input of the function. It holds an identifier in the clear: wiped on drop, never printed.
+/// Canonical input of the function. It holds an identifier in the clear: wiped on drop, never
+/// printed.
 pub struct SubjectInput(Zeroizing<Vec<u8>>);
 
 /// Builds `songhe-subject/v1 ‖ 0x00 ‖ system ‖ 0x00 ‖ value`.
 ///
-/// Both sides must write an identifier alike (no spaces, final `X` in capitals): normalise before calling, for
-/// nothing is folded here. `system` and `value` are 1 to 256 bytes without a zero byte, so the split is unique.
+/// Both sides must write an identifier alike (no spaces, final `X` in capitals): normalise before
+/// calling, for nothing is folded here. `system` and `value` are 1 to 256 bytes without a zero
+/// byte, so the split is unique.
 ///
 /// # Errors
 /// [`SubjectError::Input`] when they are not.
 pub fn subject_input(system: &str, value: &str) -> Result<SubjectInput, SubjectError> {
-    let well_formed = |part: &str, max: usize| !part.is_empty() && part.len() <= max && !part.contains('\0');
+    let well_formed =
+        |part: &str, max: usize| !part.is_empty() && part.len() <= max && !part.contains('\0');
     if !well_formed(system, MAX_SYSTEM_BYTES) || !well_formed(value, MAX_VALUE_BYTES) {
         return Err(SubjectError::Input);
     }
     // Reserved at once: a vector that grows would leave a copy of the identifier behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SUBJECT_LABEL.len() + system.len() + value.len() + 2));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        SUBJECT_LABEL.len() + system.len() + value.len() + 2,
+    ));
     bytes.extend_from_slice(SUBJECT_LABEL.as_bytes());
     bytes.push(0);
     bytes.extend_from_slice(system.as_bytes());

@@ -1,4 +1,4 @@
-//! The answering side: the node's key, the evaluation of blinded elements with a proof, and pseudonyms at home.
+//! The answering side: the node's key, evaluation with a proof, and pseudonyms at home.
 
 use std::fmt;
 
@@ -9,11 +9,12 @@ use voprf::{BlindedElement, Group, PreparedEvaluationElement, Ristretto255, Vopr
 use crate::client::Draws;
 use crate::{ELEMENT_BYTES, PROOF_BYTES, PseudonymBytes, SubjectError, SubjectInput};
 
-/// Most elements in one call. Each costs the provider about two multiplications, and every call is an
-/// opportunity to guess identifiers: the caller must also limit calls per member.
+/// Most elements in one call. Each costs the provider about two multiplications, and every call is
+/// an opportunity to guess identifiers: the caller must also limit calls per member.
 pub const MAX_BATCH: usize = 64;
 
-/// The `info` under which a node's seed becomes its key; another use of the same seed takes another.
+/// The `info` under which a node's seed becomes its key; another use of the same seed takes
+/// another.
 pub const KEY_INFO: &[u8] = b"songhe-subject/v1/oprf-key";
 
 /// What the provider sends back for one blinded element.
@@ -24,8 +25,8 @@ pub type Proof = [u8; PROOF_BYTES];
 
 /// A node's secret key for pseudonyms. Wiped on drop, not `Clone`, never printed.
 ///
-/// Whoever has it can test guessed identifiers against stored pseudonyms; losing it orphans every pseudonym.
-/// It belongs into the node's sealed secrets (as its seed) and into their backup.
+/// Whoever has it can test guessed identifiers against stored pseudonyms; losing it orphans every
+/// pseudonym. It belongs into the node's sealed secrets (as its seed) and into their backup.
 pub struct OprfKey(VoprfServer<Ristretto255>);
 
 impl OprfKey {
@@ -35,7 +36,9 @@ impl OprfKey {
     /// # Errors
     /// [`SubjectError::Seed`] when no key comes out.
     pub fn derive(seed: &[u8; 32], info: &[u8]) -> Result<Self, SubjectError> {
-        VoprfServer::new_from_seed(seed, info).map(Self).map_err(|_refused| SubjectError::Seed)
+        VoprfServer::new_from_seed(seed, info)
+            .map(Self)
+            .map_err(|_refused| SubjectError::Seed)
     }
 
     /// The public key, for the member directory.
@@ -61,7 +64,9 @@ impl OprfPublicKey {
     /// # Errors
     /// [`SubjectError::PublicKey`] for a non-canonical encoding or the identity.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SubjectError> {
-        Ristretto255::deserialize_elem(bytes).map(Self).map_err(|_refused| SubjectError::PublicKey)
+        Ristretto255::deserialize_elem(bytes)
+            .map(Self)
+            .map_err(|_refused| SubjectError::PublicKey)
     }
 
     /// Reads standard padded base64, as [`fmt::Display`] prints it.
@@ -69,7 +74,11 @@ impl OprfPublicKey {
     /// # Errors
     /// [`SubjectError::PublicKey`] for anything else.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
-        Self::from_bytes(&STANDARD.decode(text).map_err(|_base64| SubjectError::PublicKey)?)
+        Self::from_bytes(
+            &STANDARD
+                .decode(text)
+                .map_err(|_base64| SubjectError::PublicKey)?,
+        )
     }
 
     /// The 32 bytes.
@@ -95,11 +104,13 @@ impl fmt::Debug for OprfPublicKey {
     }
 }
 
-/// Evaluates up to [`MAX_BATCH`] blinded elements (RFC 9497 §3.3.2 `BlindEvaluate`) under one proof.
-/// `fill` fills a buffer with cryptographic randomness; a repeated value would give the key away.
+/// Evaluates up to [`MAX_BATCH`] blinded elements (RFC 9497 §3.3.2 `BlindEvaluate`) under one
+/// proof. `fill` fills a buffer with cryptographic randomness; a repeated value would give the key
+/// away.
 ///
 /// # Errors
-/// `Batch` for none or too many, `Element` for the identity or anything non-canonical, `Randomness`.
+/// `Batch` for none or too many, `Element` for the identity or anything non-canonical,
+/// `Randomness`.
 pub fn evaluate<E>(
     key: &OprfKey,
     blinded: &[[u8; ELEMENT_BYTES]],
@@ -110,7 +121,9 @@ pub fn evaluate<E>(
     }
     let blinded = blinded
         .iter()
-        .map(|bytes| BlindedElement::<Ristretto255>::deserialize(bytes).map_err(|_bad| SubjectError::Element))
+        .map(|bytes| {
+            BlindedElement::<Ristretto255>::deserialize(bytes).map_err(|_bad| SubjectError::Element)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let prepared: Vec<PreparedEvaluationElement<Ristretto255>> =
         key.0.batch_blind_evaluate_prepare(blinded.iter()).collect();
@@ -118,17 +131,21 @@ pub fn evaluate<E>(
         .0
         .batch_blind_evaluate_finish(&mut Draws::new(fill), blinded.iter(), &prepared)
         .map_err(refuse)?;
-    let evaluated = finished.messages.map(|m| array(&m.serialize())).collect::<Result<Vec<_>, _>>()?;
+    let evaluated = finished
+        .messages
+        .map(|m| array(&m.serialize()))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok((evaluated, array(&finished.proof.serialize())?))
 }
 
-/// The pseudonym of an identifier at the node that owns `key`, without blinding (RFC 9497 §3.3.1 `Evaluate`):
-/// what a remote requester gets through [`crate::blind`], [`evaluate`] and [`crate::finalize`].
+/// The pseudonym of an identifier at the node that owns `key`, without blinding (RFC 9497 §3.3.1
+/// `Evaluate`): what a remote requester gets through [`crate::blind`], [`evaluate`] and
+/// [`crate::finalize`].
 ///
 /// # Errors
 /// [`SubjectError::Input`] for an input the group cannot take.
 pub fn pseudonym(key: &OprfKey, input: &SubjectInput) -> Result<PseudonymBytes, SubjectError> {
-    array(key.0.evaluate(input.as_bytes()).map_err(refuse)?.as_slice())
+    array(&key.0.evaluate(input.as_bytes()).map_err(refuse)?)
 }
 
 /// The first `N` bytes. Outputs of the library are never shorter.

@@ -1,4 +1,4 @@
-//! Measures blinding, evaluation, finalising and the short way at home, in microseconds per element.
+//! Measures blinding, evaluating, finalising and the way at home, in microseconds per element.
 
 use std::time::Instant;
 
@@ -10,13 +10,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let fill = |out: &mut [u8]| system.fill(out);
     let key = OprfKey::derive(&[7; 32], KEY_INFO)?;
     let public = key.public_key();
-    let inputs = |n: usize| (0..n).map(|i| subject_input("measure", &format!("{i:018}"))).collect::<Result<Vec<_>, _>>();
+    let inputs = |n: usize| {
+        (0..n)
+            .map(|i| subject_input("measure", &format!("{i:018}")))
+            .collect::<Result<Vec<_>, _>>()
+    };
     for batch in [1_usize, 8, 64] {
         let rounds = 1_024 / batch;
         let [mut blinding, mut evaluating, mut finalizing, mut at_home] = [0_u128; 4];
         for _round in 0..rounds {
             let started = Instant::now();
-            let pairs = inputs(batch)?.into_iter().map(|i| blind(i, fill)).collect::<Result<Vec<_>, _>>()?;
+            let pairs = inputs(batch)?
+                .into_iter()
+                .map(|i| blind(i, fill))
+                .collect::<Result<Vec<_>, _>>()?;
             blinding += started.elapsed().as_nanos();
             let (states, blinded): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
             let started = Instant::now();
@@ -26,7 +33,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let remote = finalize(states, &evaluated, &proof, &public)?;
             finalizing += started.elapsed().as_nanos();
             let started = Instant::now();
-            let local = inputs(batch)?.iter().map(|i| pseudonym(&key, i)).collect::<Result<Vec<_>, _>>()?;
+            let local = inputs(batch)?
+                .iter()
+                .map(|i| pseudonym(&key, i))
+                .collect::<Result<Vec<_>, _>>()?;
             at_home += started.elapsed().as_nanos();
             if local != remote {
                 return Err("remote and local pseudonyms differ".into());
@@ -44,7 +54,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "printing is what a measuring programme is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "printing is what a measuring programme is for"
+)]
 fn report(line: &str) {
     println!("{line}");
 }

@@ -1,20 +1,19 @@
-//! Signed notes: a text, an empty line, and one line for each key that signed it (C2SP signed-note v1.0.0).
+//! Signed notes: a text, an empty line, and a line for each signing key (C2SP signed-note v1.0.0).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-pub use crate::key::{ED25519, KeyError, MAX_KEY_NAME_BYTES, Signer, VerifierKey, is_key_name};
+use crate::signature::parse_line;
 
-/// Largest note read by default, in bytes: checkpoints and receipts are below 1 KiB, and even 16 post-quantum
-/// cosignatures of 5 kB need no more.
+pub use crate::key::{ED25519, KeyError, MAX_KEY_NAME_BYTES, Signer, VerifierKey, is_key_name};
+pub use crate::signature::Signature;
+
+/// Largest note read by default, in bytes: checkpoints and receipts are below 1 KiB, and even 16
+/// post-quantum cosignatures of 5 kB need no more.
 pub const MAX_NOTE_BYTES: usize = 64 * 1024;
 
-/// Most signature lines read by default: the format asks for at least 16; each known one costs a verification.
+/// Most signature lines read by default: the format asks for at least 16; each known one costs a
+/// verification.
 pub const MAX_SIGNATURES: usize = 64;
-
-/// How a signature line begins: EM DASH (U+2014) and one space.
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
 /// Sizes beyond which a note is refused before anything in it is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,10 @@ impl Limits {
     /// The usual number of signatures and notes up to `max_bytes` bytes.
     #[must_use]
     pub const fn bytes(max_bytes: usize) -> Self {
-        Self { max_bytes, max_signatures: MAX_SIGNATURES }
+        Self {
+            max_bytes,
+            max_signatures: MAX_SIGNATURES,
+        }
     }
 }
 
@@ -77,7 +79,9 @@ pub enum NoteError {
         name: String,
     },
     /// Two different known keys have this name and id; which one is meant cannot be told.
-    #[error("two known keys share the name {name} and one id: remove one of them from the configuration")]
+    #[error(
+        "two known keys share the name {name} and one id: remove one of them from the configuration"
+    )]
     AmbiguousKey {
         /// Name of the keys.
         name: String,
@@ -87,58 +91,8 @@ pub enum NoteError {
     NoKnownSigner,
 }
 
-/// One signature line, as yet unproven: `— name base64(key id ‖ signature)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    name: String,
-    key_id: u32,
-    bytes: Vec<u8>,
-}
-
-impl Signature {
-    /// Signs `text` (with its final line feed) alone, for handing a line to someone who holds the note.
-    #[must_use]
-    pub fn by(signer: &Signer, text: &str) -> Self {
-        let key = signer.verifier();
-        Self { name: key.name().to_owned(), key_id: key.key_id(), bytes: signer.sign(text.as_bytes()) }
-    }
-
-    /// Reads one line, without its line feed. Only the spelling that [`Signature::to_line`] prints is accepted.
-    ///
-    /// # Errors
-    /// [`NoteError::BadLine`] (line 1) for anything that is not a signature line.
-    pub fn parse_line(line: &str) -> Result<Self, NoteError> {
-        parse_line(line).ok_or(NoteError::BadLine { line: 1 })
-    }
-
-    /// The line, without a line feed.
-    #[must_use]
-    pub fn to_line(&self) -> String {
-        let mut payload = self.key_id.to_be_bytes().to_vec();
-        payload.extend_from_slice(&self.bytes);
-        format!("{SIGNATURE_PREFIX}{} {}", self.name, STANDARD.encode(payload))
-    }
-
-    /// Name of the key that is said to have signed.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Id of the key that is said to have signed.
-    #[must_use]
-    pub fn key_id(&self) -> u32 {
-        self.key_id
-    }
-
-    /// The signature behind the key id: 64 bytes for Ed25519, more for other types. Never empty.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// A text with signature lines. Reading one proves nothing: call [`Note::verify`] and use what it returns.
+/// A text with signature lines. Reading one proves nothing: call [`Note::verify`] and use what it
+/// returns.
 #[derive(Debug, Clone)]
 pub struct Note {
     text: String,
@@ -155,10 +109,12 @@ impl Note {
         Self::sign_within(text, signers, Limits::default())
     }
 
-    /// Signs `text` with every signer, within `limits`, so that whoever reads with the same limits accepts it.
+    /// Signs `text` with every signer, within `limits`, so that whoever reads with the same limits
+    /// accepts it.
     ///
     /// # Errors
-    /// `NotText`, `NoFinalNewline`, `NoSignatures` (no signer given), `TooLarge`, `TooManySignatures`.
+    /// `NotText`, `NoFinalNewline`, `NoSignatures` (no signer given), `TooLarge`,
+    /// `TooManySignatures`.
     pub fn sign_within(text: &str, signers: &[&Signer], limits: Limits) -> Result<Self, NoteError> {
         if !is_note_text(text) {
             return Err(NoteError::NotText);
@@ -170,9 +126,15 @@ impl Note {
             return Err(NoteError::NoSignatures);
         }
         if text.len() > limits.max_bytes {
-            return Err(NoteError::TooLarge { limit: limits.max_bytes });
+            return Err(NoteError::TooLarge {
+                limit: limits.max_bytes,
+            });
         }
-        let mut note = Self { text: text.to_owned(), signatures: Vec::with_capacity(signers.len()), limits };
+        let mut note = Self {
+            text: text.to_owned(),
+            signatures: Vec::with_capacity(signers.len()),
+            limits,
+        };
         for signer in signers {
             note.add_signature(signer)?;
         }
@@ -194,36 +156,54 @@ impl Note {
     /// `TooLarge`, `NotText`, `NoSignatures`, `BadLine`, `TooManySignatures`.
     pub fn parse_within(bytes: &[u8], limits: Limits) -> Result<Self, NoteError> {
         if bytes.len() > limits.max_bytes {
-            return Err(NoteError::TooLarge { limit: limits.max_bytes });
+            return Err(NoteError::TooLarge {
+                limit: limits.max_bytes,
+            });
         }
         let whole = std::str::from_utf8(bytes).map_err(|_utf8| NoteError::NotText)?;
         if !is_note_text(whole) {
             return Err(NoteError::NotText);
         }
         let last_empty_line = whole.rfind("\n\n").ok_or(NoteError::NoSignatures)?;
-        let (text, rest) = whole.split_at_checked(last_empty_line + 1).ok_or(NoteError::NoSignatures)?;
-        let block = rest.strip_prefix('\n').and_then(|b| b.strip_suffix('\n')).ok_or(NoteError::NoSignatures)?;
+        let (text, rest) = whole
+            .split_at_checked(last_empty_line + 1)
+            .ok_or(NoteError::NoSignatures)?;
+        let block = rest
+            .strip_prefix('\n')
+            .and_then(|b| b.strip_suffix('\n'))
+            .ok_or(NoteError::NoSignatures)?;
         let mut signatures = Vec::new();
         for (index, line) in block.split('\n').enumerate() {
             if signatures.len() == limits.max_signatures {
-                return Err(NoteError::TooManySignatures { limit: limits.max_signatures });
+                return Err(NoteError::TooManySignatures {
+                    limit: limits.max_signatures,
+                });
             }
             signatures.push(parse_line(line).ok_or(NoteError::BadLine { line: index + 1 })?);
         }
-        Ok(Self { text: text.to_owned(), signatures, limits })
+        Ok(Self {
+            text: text.to_owned(),
+            signatures,
+            limits,
+        })
     }
 
     /// Adds this signer's line. Signing twice with one key changes nothing.
     ///
     /// # Errors
-    /// `TooLarge` or `TooManySignatures` when the note would leave its limits; `BadSignature` when the note
-    /// already bears a *different* line under the signer's name and id, which cannot be genuine.
+    /// `TooLarge` or `TooManySignatures` when the note would leave its limits; `BadSignature` when
+    /// the note already bears a *different* line under the signer's name and id, which cannot be
+    /// genuine.
     pub fn add_signature(&mut self, signer: &Signer) -> Result<(), NoteError> {
         let line = Signature::by(signer, &self.text);
         if self.signatures.contains(&line) {
             return Ok(());
         }
-        if self.signatures.iter().any(|s| s.key_id == line.key_id && s.name == line.name) {
+        if self
+            .signatures
+            .iter()
+            .any(|s| s.key_id == line.key_id && s.name == line.name)
+        {
             return Err(NoteError::BadSignature { name: line.name });
         }
         self.attach(line)
@@ -238,34 +218,48 @@ impl Note {
             return Ok(());
         }
         if self.signatures.len() >= self.limits.max_signatures {
-            return Err(NoteError::TooManySignatures { limit: self.limits.max_signatures });
+            return Err(NoteError::TooManySignatures {
+                limit: self.limits.max_signatures,
+            });
         }
         self.signatures.push(signature);
         if self.to_bytes().len() > self.limits.max_bytes {
             self.signatures.pop();
-            return Err(NoteError::TooLarge { limit: self.limits.max_bytes });
+            return Err(NoteError::TooLarge {
+                limit: self.limits.max_bytes,
+            });
         }
         Ok(())
     }
 
     /// Checks every line whose name and id belong to one of the `known` keys.
     ///
-    /// Unknown lines are ignored. One bad line under a known key condemns the whole note, even beside a good line
-    /// of the same key: a genuine sender never writes one. Returns the text together with the keys that signed
-    /// it, so that nobody reads the text of a note that was not verified by accident.
+    /// Unknown lines are ignored. One bad line under a known key condemns the whole note, even
+    /// beside a good line of the same key: a genuine sender never writes one. Returns the text
+    /// together with the keys that signed it, so that nobody reads the text of a note that was not
+    /// verified by accident.
     ///
     /// # Errors
     /// `BadSignature`, `AmbiguousKey`, or `NoKnownSigner` when nothing known is left.
-    pub fn verify<'n, 'k>(&'n self, known: &'k [VerifierKey]) -> Result<VerifiedNote<'n, 'k>, NoteError> {
+    pub fn verify<'n, 'k>(
+        &'n self,
+        known: &'k [VerifierKey],
+    ) -> Result<VerifiedNote<'n, 'k>, NoteError> {
         let mut signers: Vec<&'k VerifierKey> = Vec::new();
         for signature in &self.signatures {
-            let mut named = known.iter().filter(|k| k.key_id() == signature.key_id && k.name() == signature.name);
+            let mut named = known
+                .iter()
+                .filter(|k| k.key_id() == signature.key_id && k.name() == signature.name);
             let Some(key) = named.next() else { continue };
             if named.any(|other| other != key) {
-                return Err(NoteError::AmbiguousKey { name: signature.name.clone() });
+                return Err(NoteError::AmbiguousKey {
+                    name: signature.name.clone(),
+                });
             }
             if !key.verify(self.text.as_bytes(), &signature.bytes) {
-                return Err(NoteError::BadSignature { name: signature.name.clone() });
+                return Err(NoteError::BadSignature {
+                    name: signature.name.clone(),
+                });
             }
             if !signers.contains(&key) {
                 signers.push(key);
@@ -274,11 +268,14 @@ impl Note {
         if signers.is_empty() {
             return Err(NoteError::NoKnownSigner);
         }
-        Ok(VerifiedNote { text: &self.text, signers })
+        Ok(VerifiedNote {
+            text: &self.text,
+            signers,
+        })
     }
 
-    /// The text including its final line feed, *unproven*. Good for choosing which keys to verify with (an origin
-    /// on the first line), for nothing else.
+    /// The text including its final line feed, *unproven*. Good for choosing which keys to verify
+    /// with (an origin on the first line), for nothing else.
     #[must_use]
     pub fn unverified_text(&self) -> &str {
         &self.text
@@ -304,7 +301,8 @@ impl Note {
     }
 }
 
-/// What remains of a note after verification: the text, and the known keys whose signatures it bears.
+/// What remains of a note after verification: the text, and the known keys whose signatures it
+/// bears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedNote<'n, 'k> {
     text: &'n str,
@@ -318,8 +316,9 @@ impl<'n, 'k> VerifiedNote<'n, 'k> {
         self.text
     }
 
-    /// The keys that signed, each once, in the order of their lines. Never empty. How many are enough is for
-    /// the caller to say: a receipt needs both sides, a checkpoint its log and a quorum of witnesses.
+    /// The keys that signed, each once, in the order of their lines. Never empty. How many are
+    /// enough is for the caller to say: a receipt needs both sides, a checkpoint its log and a
+    /// quorum of witnesses.
     #[must_use]
     pub fn signers(&self) -> &[&'k VerifierKey] {
         &self.signers
@@ -335,17 +334,4 @@ impl<'n, 'k> VerifiedNote<'n, 'k> {
 /// No ASCII control character but the line feed.
 fn is_note_text(text: &str) -> bool {
     text.bytes().all(|b| b >= 0x20 || b == b'\n')
-}
-
-fn parse_line(line: &str) -> Option<Signature> {
-    let (name, payload) = line.strip_prefix(SIGNATURE_PREFIX)?.split_once(' ')?;
-    if !is_key_name(name) {
-        return None;
-    }
-    let payload = STANDARD.decode(payload).ok()?;
-    let (key_id, bytes) = payload.split_first_chunk::<4>()?;
-    if bytes.is_empty() {
-        return None;
-    }
-    Some(Signature { name: name.to_owned(), key_id: u32::from_be_bytes(*key_id), bytes: bytes.to_vec() })
 }

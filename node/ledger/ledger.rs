@@ -1,0 +1,353 @@
+//! The ledger itself: opening it, submitting events, waiting until they are durable and visible.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use index::{Checkpoint, Index, OpenOptions, Opened, SledIndex, open_supervised};
+use journal::{Acked, Event, Files, Io, Journal, Priority, Watermarks};
+use record::leaf::EventType;
+use record::{Clock, ExchangeId, Leaf};
+use seal::{Entropy, HmacKey, Keyring, RowKey, SubjectKey};
+use tokio::sync::{Notify, oneshot, watch};
+use tracing::{info, warn};
+
+use crate::admission::Admission;
+use crate::consents::ConsentCache;
+use crate::error::LedgerError;
+use crate::rebuild::{Current, Projector, rebuild};
+use crate::row::Row;
+use crate::tables::{EXCHANGE, OWNED, RECORD, SCHEMA, SUBJECT};
+use crate::vault::Vault;
+
+/// Where the ledger lives and how much it may use.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder that holds `journal/` and `index/`.
+    pub dir: PathBuf,
+    /// Memory for the index's page cache, bytes.
+    pub index_cache_bytes: u64,
+    /// Settings of the journal.
+    pub journal: journal::Options,
+}
+
+impl Options {
+    /// The defaults for a folder.
+    #[must_use]
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), index_cache_bytes: 64 << 20, journal: journal::Options::default() }
+    }
+}
+
+/// The secrets the ledger works with.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Key-encryption keys.
+    pub keyring: Keyring,
+    /// Seals rows.
+    pub row: RowKey,
+    /// Makes index keys.
+    pub index: HmacKey,
+    /// Seals what belongs to no known subject.
+    pub node: SubjectKey,
+}
+
+/// What opening found and did.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Events in the journal.
+    pub events: u64,
+    /// Events that were applied to the index at start.
+    pub replayed: u64,
+    /// Why the index was built anew, if it was.
+    pub rebuilt: Option<String>,
+    /// The torn tail that was cut off, if any: file and offset.
+    pub truncated: Option<String>,
+}
+
+/// Whether the ledger can serve.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// Events in the journal.
+    pub events: u64,
+    /// Records in their newest version.
+    pub records: u64,
+    /// People with a key here.
+    pub subjects: u64,
+    /// Why nothing can be written, if so.
+    pub read_only: Option<LedgerHealth>,
+}
+
+/// Why nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerHealth {
+    /// The disk is full.
+    Full,
+    /// The disk failed.
+    Failed,
+    /// The index cannot be asked.
+    Index,
+}
+
+/// Events, keys and look-ups of one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ledger(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) current: Arc<Current>,
+    pub(crate) vault: Vault,
+    pub(crate) admission: Admission,
+    /// Woken whenever something leaves [`Admission`].
+    pub(crate) settled: Notify,
+    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) consents: ConsentCache,
+    pub(crate) row_key: Arc<RowKey>,
+    pub(crate) index_key: HmacKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl Ledger {
+    /// Opens the ledger in its folder, creating it when it is empty. Blocks: the index may have to be rebuilt.
+    ///
+    /// # Errors
+    /// [`LedgerError::Open`] with what to do: in use, damaged, lost events.
+    pub fn open(
+        options: Options,
+        secrets: Secrets,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(Self, Opening), LedgerError> {
+        let refuse = |e: &dyn std::fmt::Display| LedgerError::Open(e.to_string());
+        let io: Arc<dyn Io> = Arc::new(Files::create(options.dir.join("journal")).map_err(|e| refuse(&e))?);
+        let opened = open_supervised(
+            &options.dir.join("index"),
+            OpenOptions { cache_bytes: options.index_cache_bytes, schema: SCHEMA, ..OpenOptions::default() },
+        )
+        .map_err(|e| refuse(&e))?;
+        let checkpoint = match &opened {
+            Opened::Ready(index) => index.checkpoint()?.filter(|c| c.next_seq > 0),
+            Opened::Rebuild { .. } => None,
+        };
+        let (journal, recovery) = open_journal(&io, options.journal, checkpoint, &*entropy)?;
+        let journal = Arc::new(journal);
+        let row_key = Arc::new(secrets.row);
+        let mut opening = Opening {
+            events: recovery.next_seq,
+            replayed: 0,
+            rebuilt: None,
+            truncated: recovery.truncated.as_ref().map(|t| format!("{} at byte {}", t.file, t.offset)),
+        };
+        let index = ready_index(opened, &journal, &recovery, &row_key, &mut opening)?;
+        let current = Arc::new(Current::new(index));
+        let (applied, applied_seen) = watch::channel(0);
+        let projector = Arc::new(Projector::new(&journal, Arc::clone(&current), Arc::clone(&row_key), applied)?);
+        opening.replayed += projector.catch_up(&journal)?;
+        let subscriber = Arc::clone(&projector);
+        let from = journal.subscribe(Box::new(move |frame| subscriber.on_committed(frame)))?;
+        debug_assert_eq!(from, journal.head().next_seq);
+        let ledger = Self(Arc::new(Inner {
+            journal,
+            current,
+            vault: Vault::new(secrets.keyring, secrets.node),
+            admission: Admission::default(),
+            settled: Notify::new(),
+            applied: applied_seen,
+            consents: ConsentCache::default(),
+            row_key,
+            index_key: secrets.index,
+            clock,
+            entropy,
+        }));
+        Ok((ledger, opening))
+    }
+
+    /// Whether an exchange id has been seen here.
+    ///
+    /// # Errors
+    /// [`LedgerError::Index`].
+    pub fn has_seen(&self, xid: &ExchangeId) -> Result<bool, LedgerError> {
+        Ok(self.index().get(EXCHANGE, xid.as_bytes())?.is_some())
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let status = self.0.journal.status();
+        let index = self.index();
+        let read_only = if status.poisoned.is_some() {
+            Some(LedgerHealth::Failed)
+        } else if index.health().is_err() {
+            Some(LedgerHealth::Index)
+        } else if status.no_space.is_some() && status.spares == 0 {
+            Some(LedgerHealth::Full)
+        } else {
+            None
+        };
+        Health {
+            events: status.head.next_seq,
+            records: index.count(RECORD).unwrap_or(0),
+            subjects: index.count(SUBJECT).unwrap_or(0),
+            read_only,
+        }
+    }
+
+    /// Events that are sealed under some subject's key, for checks.
+    ///
+    /// # Errors
+    /// [`LedgerError::Index`].
+    pub fn owned_events(&self) -> Result<u64, LedgerError> {
+        Ok(self.index().count(OWNED)?)
+    }
+
+    /// The leaf of an event, as it was written.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] or [`LedgerError::Stopped`].
+    pub fn leaf(&self, seq: u64) -> Result<Vec<u8>, LedgerError> {
+        Ok(self.0.journal.read_leaf(seq)?)
+    }
+
+    /// Records an act of the node or its administrators: a leaf without a body.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says; nothing happened unless it returns.
+    pub async fn log(&self, leaf: Leaf) -> Result<Acked, LedgerError> {
+        self.one(Event { leaf: leaf.to_bytes(), row: Vec::new(), body: Vec::new() }, Priority::Audit).await
+    }
+
+    /// A leaf of this type at the present moment.
+    #[must_use]
+    pub fn leaf_now(&self, typ: EventType) -> Leaf {
+        Leaf::new(typ, self.0.clock.now())
+    }
+
+    /// A fresh exchange id.
+    ///
+    /// # Errors
+    /// [`LedgerError::Sealed`] without randomness.
+    pub fn new_exchange(&self) -> Result<ExchangeId, LedgerError> {
+        Ok(ExchangeId::from_bytes(self.random16()?))
+    }
+
+    /// Ends in good order: what was accepted is durable, the index is flushed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`] when the journal had failed.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        let acked = self.log(self.leaf_now(EventType::Shutdown)).await?;
+        self.visible(acked.seq()).await?;
+        self.index().flush()?;
+        Ok(())
+    }
+
+    // === what the other files of this room use ===
+
+    pub(crate) fn index(&self) -> Arc<SledIndex> {
+        self.0.current.get()
+    }
+
+    pub(crate) fn random16(&self) -> Result<[u8; 16], LedgerError> {
+        let mut bytes = [0; 16];
+        self.0.entropy.fill(&mut bytes).map_err(|e| LedgerError::Sealed(e.to_string()))?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn sealed_row(&self, row: &Row) -> Result<Vec<u8>, LedgerError> {
+        row.seal(&self.0.row_key, &*self.0.entropy)
+    }
+
+    /// Queues events; the receiver gets the outcome.
+    pub(crate) fn submit(
+        &self,
+        events: Vec<Event>,
+        priority: Priority,
+    ) -> Result<oneshot::Receiver<journal::Result<Vec<Acked>>>, LedgerError> {
+        let (send, receive) = oneshot::channel();
+        self.0.journal.submit_with(
+            events,
+            priority,
+            Box::new(move |outcome| {
+                // Nobody waits any more when the caller went away; the events are durable all the same.
+                drop(send.send(outcome));
+            }),
+        )?;
+        Ok(receive)
+    }
+
+    /// Waits for a submit.
+    pub(crate) async fn durable(
+        receive: oneshot::Receiver<journal::Result<Vec<Acked>>>,
+    ) -> Result<Vec<Acked>, LedgerError> {
+        match receive.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_gone) => Err(LedgerError::Stopped("the journal ended".into())),
+        }
+    }
+
+    pub(crate) async fn one(&self, event: Event, priority: Priority) -> Result<Acked, LedgerError> {
+        let acked = Self::durable(self.submit(vec![event], priority)?).await?;
+        acked.into_iter().next().ok_or_else(|| LedgerError::Stopped("the journal gave no acknowledgement".into()))
+    }
+
+    /// Waits until the index has the event.
+    pub(crate) async fn visible(&self, seq: u64) -> Result<(), LedgerError> {
+        let mut applied = self.0.applied.clone();
+        applied
+            .wait_for(|next_seq| *next_seq > seq)
+            .await
+            .map(|_| ())
+            .map_err(|_closed| LedgerError::Index("the journal's reader has ended".into()))
+    }
+}
+
+fn open_journal(
+    io: &Arc<dyn Io>,
+    options: journal::Options,
+    checkpoint: Option<Checkpoint>,
+    entropy: &dyn Entropy,
+) -> Result<(Journal, journal::Recovery), LedgerError> {
+    let marks = Watermarks {
+        index_seq: checkpoint.map(|c| (c.next_seq.saturating_sub(1), c.frame_hash)),
+        ..Watermarks::default()
+    };
+    let opened = match Journal::open(Arc::clone(io), options.clone(), &marks) {
+        Err(journal::Error::NoJournal { place }) if checkpoint.is_some() => {
+            return Err(LedgerError::Open(format!(
+                "{place} holds no journal but its index knows one; the journal is lost, restore it"
+            )));
+        }
+        Err(journal::Error::NoJournal { .. }) => {
+            let mut id = [0; 16];
+            entropy.fill(&mut id).map_err(|e| LedgerError::Open(e.to_string()))?;
+            Journal::create(io, &options, id).map_err(|e| LedgerError::Open(e.to_string()))?;
+            Journal::open(Arc::clone(io), options, &marks)
+        }
+        other => other,
+    };
+    opened.map_err(|e| LedgerError::Open(e.to_string()))
+}
+
+/// The index, rebuilt when there is none, when it cannot be opened, or when it belongs to another history.
+fn ready_index(
+    opened: Opened,
+    journal: &Journal,
+    recovery: &journal::Recovery,
+    row_key: &RowKey,
+    opening: &mut Opening,
+) -> Result<SledIndex, LedgerError> {
+    let (builder, why) = match opened {
+        Opened::Ready(index) if recovery.index != journal::IndexStanding::Diverges => return Ok(index),
+        Opened::Ready(index) => (index.rebuild()?, "it belongs to another history".to_owned()),
+        Opened::Rebuild { reason, builder } => (builder, reason.to_string()),
+    };
+    if recovery.next_seq > 0 {
+        warn!(%why, events = recovery.next_seq, "the index is rebuilt from the journal");
+        opening.rebuilt = Some(why);
+    }
+    let (index, events) = rebuild(journal, builder, row_key)?;
+    opening.replayed += events;
+    info!(events, "the index is complete");
+    Ok(index)
+}
