@@ -1,0 +1,91 @@
+//! The other way out: a refusal takes the same door, with a leaf of its own, and tells no more than it may.
+
+use ledger::{Access, AccessDetail};
+use record::leaf::EventType;
+use record::{ExchangeId, MemberId, Refusal};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::holder::Holder;
+use crate::journal::LeafPosition;
+use crate::statement::Statement;
+use crate::subject::About;
+
+/// A refusal as it is told outside, and where its leaf stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What is told.
+    pub refusal: Refusal,
+    /// Its leaf; `None` when even that could not be written: nothing was told then but that the storage fails.
+    pub leaf: Option<LeafPosition>,
+}
+
+impl Refused {
+    pub(crate) const fn unrecorded(refusal: Refusal) -> Self {
+        Self { refusal, leaf: None }
+    }
+}
+
+/// What is known of a request that is refused; less is known the earlier it fails.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    pub(crate) peer: Option<&'a MemberId>,
+    pub(crate) statement: Option<&'a Statement>,
+    pub(crate) about: Option<&'a About>,
+}
+
+impl Holder {
+    /// Records a refusal of a peer whose certificate or statement could not be accepted, and gives what it is told.
+    pub async fn refuse_peer(&self, peer: Option<&MemberId>, statement: Option<&Statement>, refusal: Refusal) -> Refused {
+        self.refuse(Known { peer, statement, about: None }, refusal).await
+    }
+
+    pub(crate) async fn refuse(&self, known: Known<'_>, refusal: Refusal) -> Refused {
+        // A replayed or stale exchange id must not take the place of the genuine one in the trail.
+        let own_xid = || self.ledger().new_exchange();
+        let xid = match known.statement {
+            Some(s) if known.about.is_some() => Ok(s.xid),
+            _ => own_xid(),
+        };
+        let Ok(xid) = xid else {
+            return Refused::unrecorded(Refusal::new(record::ReasonCode::Internal));
+        };
+        match self.record_refusal(known, &refusal, xid).await {
+            Ok(seq) => {
+                let outside = Refusal { reason: refusal.reason.told_outside(), ..refusal };
+                let leaf = LeafPosition { member: self.me().member.clone(), seq, xid };
+                Refused { refusal: outside, leaf: Some(leaf) }
+            }
+            Err(fault) => Refused::unrecorded(fault),
+        }
+    }
+
+    async fn record_refusal(&self, known: Known<'_>, refusal: &Refusal, xid: ExchangeId) -> Result<u64, Refusal> {
+        let mut leaf = self.ledger().leaf_now(EventType::Deny).text("dec", "deny").reason(refusal.reason);
+        if let Some(peer) = known.peer {
+            leaf = leaf.text("peer", peer.as_str());
+        }
+        let mut detail = json!({ "v": 1, "reason": refusal.reason.as_str() });
+        if let (Some(s), Some(fields)) = (known.statement, detail.as_object_mut()) {
+            leaf = leaf
+                .text("verb", s.verb.as_str())
+                .text("pou", s.purpose.as_str())
+                .text("basis", s.basis.as_str())
+                .text("role", s.role.as_str())
+                .hex("pol", &self.policy().digest());
+            let types: Vec<&str> = s.query.types.iter().map(record::RecordTypeCode::as_str).collect();
+            fields.insert("actor".into(), record::id::hex_encode(&s.actor_tag).into());
+            fields.insert("types".into(), types.into());
+            fields.insert("xid".into(), s.xid.to_hex().into());
+        }
+        let access = Access {
+            leaf,
+            xid,
+            subject: known.about.filter(|a| a.is_known()).map(|a| *a.pseudonym()),
+            detail: AccessDetail(Zeroizing::new(detail.to_string().into_bytes())),
+            rests_on: None,
+        };
+        let acked = self.ledger().record_access(access).await.map_err(Refusal::from)?;
+        Ok(acked.seq())
+    }
+}

@@ -1,0 +1,189 @@
+//! The holder: this node as the one that is asked. The whole way of a request, on one screen.
+
+use std::sync::Arc;
+
+use federation::VerifiedPeer;
+use ledger::Ledger;
+use record::decision::Agency;
+use record::{Catalog, Clock, Decide, Refusal, Timestamp};
+use seal::{CursorKey, Entropy};
+
+use crate::cursor::Progress;
+use crate::denial::{Known, Refused};
+use crate::journal::{Released, kept_moving, should_decide_again};
+use crate::release::{Located, RecordPage};
+use crate::replay::Replays;
+use crate::statement::Signed;
+use crate::subject::About;
+
+/// How often a decision is made anew because consent moved under it, before the node gives up.
+const DECISIONS_MAX: usize = 8;
+
+/// What a holder is made of.
+#[derive(Debug)]
+pub struct HolderParts {
+    /// This agency.
+    pub me: Agency,
+    /// Record types.
+    pub catalog: Arc<Catalog>,
+    /// Records, consents and the journal.
+    pub ledger: Ledger,
+    /// The active policy.
+    pub policy: Arc<dyn Decide>,
+    /// Seals cursors.
+    pub cursor: CursorKey,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// This node as the one that is asked.
+#[derive(Debug)]
+pub struct Holder {
+    parts: HolderParts,
+    replays: Replays,
+}
+
+/// A fetch under way: identity and subject are settled, consent and policy are judged anew for each page.
+#[derive(Debug)]
+pub struct Fetching {
+    about: About,
+    progress: Progress,
+    done: bool,
+}
+
+impl Holder {
+    /// A holder.
+    #[must_use]
+    pub fn new(parts: HolderParts) -> Self {
+        Self { parts, replays: Replays::default() }
+    }
+
+    /// Answers a locate: identity → subject → consent → policy → release → journal.
+    ///
+    /// # Errors
+    /// [`Refused`], recorded.
+    pub async fn locate(&self, peer: &VerifiedPeer, signed: Signed) -> Result<Released<Located>, Refused> {
+        let about = self.admit(peer, signed).await?;
+        for _ in 0..DECISIONS_MAX {
+            let prepared = async {
+                let standing = self.look_up_consent(about.clone()).await?;
+                let permit = self.permit(standing)?;
+                self.release_located(permit)
+            };
+            let disclosure = match prepared.await {
+                Ok(disclosure) => disclosure,
+                Err(refusal) => return Err(self.refuse_about(&about, refusal).await),
+            };
+            match self.try_journal(disclosure).await {
+                Ok(released) => return Ok(released),
+                Err(fault) if should_decide_again(&fault) => {}
+                Err(fault) => return Err(Refused::unrecorded(Refusal::from(&fault))),
+            }
+        }
+        Err(self.refuse_about(&about, kept_moving()).await)
+    }
+
+    /// Begins a fetch: identity → subject. The pages follow by [`Holder::next_page`].
+    ///
+    /// # Errors
+    /// [`Refused`], recorded.
+    pub async fn begin_fetch(&self, peer: &VerifiedPeer, signed: Signed) -> Result<Fetching, Refused> {
+        let about = self.admit(peer, signed).await?;
+        match self.open_cursor(about.caller().statement()) {
+            Ok(progress) => Ok(Fetching { about, progress, done: false }),
+            Err(refusal) => Err(self.refuse_about(&about, refusal).await),
+        }
+    }
+
+    /// The next page: consent → policy → release → journal. `None` after the last. A withdrawal in between ends it.
+    ///
+    /// # Errors
+    /// [`Refused`], recorded.
+    pub async fn next_page(&self, fetching: &mut Fetching) -> Result<Option<Released<RecordPage>>, Refused> {
+        if fetching.done {
+            return Ok(None);
+        }
+        for _ in 0..DECISIONS_MAX {
+            let prepared = async {
+                let standing = self.look_up_consent(fetching.about.clone()).await?;
+                let permit = self.permit(standing)?;
+                self.release_page(permit, fetching.progress)
+            };
+            let disclosure = match prepared.await {
+                Ok(disclosure) => disclosure,
+                Err(refusal) => return Err(self.refuse_about(&fetching.about, refusal).await),
+            };
+            let (progress, done) = (disclosure.payload.progress, disclosure.payload.cursor.is_none());
+            match self.try_journal(disclosure).await {
+                Ok(released) => {
+                    fetching.progress = progress;
+                    fetching.done = done;
+                    return Ok(Some(released));
+                }
+                Err(fault) if should_decide_again(&fault) => {}
+                Err(fault) => return Err(Refused::unrecorded(Refusal::from(&fault))),
+            }
+        }
+        Err(self.refuse_about(&fetching.about, kept_moving()).await)
+    }
+
+    async fn admit(&self, peer: &VerifiedPeer, signed: Signed) -> Result<About, Refused> {
+        let statement = signed.statement.clone();
+        match self.identify(peer, signed).and_then(|caller| self.find_subject(caller)) {
+            Ok(about) => Ok(about),
+            Err(refusal) => {
+                let known = Known { peer: Some(&peer.member().id), statement: Some(&statement), about: None };
+                Err(self.refuse(known, refusal).await)
+            }
+        }
+    }
+
+    async fn refuse_about(&self, about: &About, refusal: Refusal) -> Refused {
+        let caller = about.caller();
+        let known =
+            Known { peer: Some(&caller.agency().member), statement: Some(caller.statement()), about: Some(about) };
+        self.refuse(known, refusal).await
+    }
+
+    /// This agency.
+    #[must_use]
+    pub const fn me(&self) -> &Agency {
+        &self.parts.me
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.parts.ledger
+    }
+
+    /// The catalogue of record types.
+    #[must_use]
+    pub const fn catalog(&self) -> &Arc<Catalog> {
+        &self.parts.catalog
+    }
+
+    /// The active policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<dyn Decide> {
+        &self.parts.policy
+    }
+
+    pub(crate) const fn cursor_key(&self) -> &CursorKey {
+        &self.parts.cursor
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.parts.entropy
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    pub(crate) const fn replays(&self) -> &Replays {
+        &self.replays
+    }
+}
