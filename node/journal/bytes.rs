@@ -45,7 +45,9 @@ impl<'a> Cursor<'a> {
 
 /// Whether every byte is zero (compared by block: segments are large).
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(ZEROS.len()).all(|chunk| ZEROS.get(..chunk.len()) == Some(chunk))
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| ZEROS.get(..chunk.len()) == Some(chunk))
 }
 
 /// One past the last byte that is not zero; 0 when all are.

@@ -72,7 +72,9 @@ pub enum Error {
         max: usize,
     },
     /// The events of one submit go into one frame, and that frame does not fit into one segment.
-    #[error("a submit needs {len} bytes in one segment, which holds {max}; send fewer events at once")]
+    #[error(
+        "a submit needs {len} bytes in one segment, which holds {max}; send fewer events at once"
+    )]
     SubmitTooLarge {
         /// Bytes the frame would need.
         len: u64,
@@ -111,7 +113,9 @@ pub enum Error {
     #[error("the journal's queue is full; try again shortly")]
     Busy,
     /// No room for a new segment. Nothing was written and nothing is poisoned; writes resume when room returns.
-    #[error("no room for the next journal segment ({cause}); free disk space, writes resume by themselves")]
+    #[error(
+        "no room for the next journal segment ({cause}); free disk space, writes resume by themselves"
+    )]
     NoSpace {
         /// Why the last spare segment could not be made.
         cause: Arc<str>,
@@ -122,7 +126,9 @@ pub enum Error {
 
     // The disk's.
     /// A write or its barrier failed: the outcome of the entries then in flight is unknown until the next start.
-    #[error("the journal stopped writing after a disk error ({cause}); check the disk, then restart to recover")]
+    #[error(
+        "the journal stopped writing after a disk error ({cause}); check the disk, then restart to recover"
+    )]
     Poisoned {
         /// The first error.
         cause: Arc<str>,
@@ -179,7 +185,9 @@ pub enum Error {
         place: String,
     },
     /// Written by a later version of the format, or with a hash algorithm this build does not know.
-    #[error("{file} has format {version} with hash algorithm {algorithm}, which this version cannot read")]
+    #[error(
+        "{file} has format {version} with hash algorithm {algorithm}, which this version cannot read"
+    )]
     Unsupported {
         /// Segment file.
         file: String,
@@ -189,8 +197,10 @@ pub enum Error {
         algorithm: u16,
     },
     /// Damage with sound frames after it: not the trace of a crash. Starting would lose acknowledged events.
-    #[error("refusing to start: damaged {kind} in {file} at byte {offset}, followed by sound frames (event {next_valid_seq} on); \
-        restore that range from a standby or a backup")]
+    #[error(
+        "refusing to start: damaged {kind} in {file} at byte {offset}, followed by sound frames (event {next_valid_seq} on); \
+        restore that range from a standby or a backup"
+    )]
     MidLogDamage {
         /// Segment file.
         file: String,
@@ -202,8 +212,10 @@ pub enum Error {
         next_valid_seq: u64,
     },
     /// The last frame is damaged, but someone outside has already seen it: it is rot, not a torn write.
-    #[error("refusing to start: damaged {kind} in {file} at byte {offset}; event {seq} on is unreadable, \
-        yet event {watermark} is known to have been acknowledged; restore that range from a standby or a backup")]
+    #[error(
+        "refusing to start: damaged {kind} in {file} at byte {offset}; event {seq} on is unreadable, \
+        yet event {watermark} is known to have been acknowledged; restore that range from a standby or a backup"
+    )]
     AckedDamaged {
         /// Segment file.
         file: String,
@@ -217,8 +229,10 @@ pub enum Error {
         watermark: u64,
     },
     /// The journal is sound but shorter than someone outside knows it was.
-    #[error("refusing to start: the journal ends before event {next_seq}, yet event {watermark} is known to have been \
-        acknowledged; this folder is an older copy, restore a newer one")]
+    #[error(
+        "refusing to start: the journal ends before event {next_seq}, yet event {watermark} is known to have been \
+        acknowledged; this folder is an older copy, restore a newer one"
+    )]
     LostAcked {
         /// First number not in use.
         next_seq: u64,
@@ -226,7 +240,9 @@ pub enum Error {
         watermark: u64,
     },
     /// The epoch asked for is lower than one already written.
-    #[error("epoch {asked} is behind epoch {found} in the journal; this node was replaced, do not start it as primary")]
+    #[error(
+        "epoch {asked} is behind epoch {found} in the journal; this node was replaced, do not start it as primary"
+    )]
     EpochBehind {
         /// Asked for.
         asked: u64,
@@ -237,7 +253,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(what: &'static str, file: impl Into<String>, cause: io::Error) -> Self {
-        Self::Io { what, file: file.into(), cause: Arc::new(cause) }
+        Self::Io {
+            what,
+            file: file.into(),
+            cause: Arc::new(cause),
+        }
     }
 
     /// Whether the same submit may succeed later without anyone acting on this node's code or data.

@@ -157,7 +157,12 @@ pub struct Acked {
 
 impl Acked {
     pub(crate) const fn new(location: Location, frame_hash: Hash, epoch: u64) -> Self {
-        Self { seq: location.seq, location, frame_hash, epoch }
+        Self {
+            seq: location.seq,
+            location,
+            frame_hash,
+            epoch,
+        }
     }
 
     /// Sequence number of the event.
@@ -229,7 +234,12 @@ impl std::fmt::Debug for CommittedEvent {
 }
 
 const fn size(part: &'static str, len: usize, min: usize, max: usize) -> Error {
-    Error::EventSize { part, len, min, max }
+    Error::EventSize {
+        part,
+        len,
+        min,
+        max,
+    }
 }
 
 #[cfg(test)]
@@ -260,7 +270,11 @@ mod tests {
             body: vec![1; body],
         };
         assert!(event(1, 0, 0).check().is_ok());
-        assert!(event(MAX_LEAF_LEN, MAX_ROW_LEN, MAX_BODY_LEN).check().is_ok());
+        assert!(
+            event(MAX_LEAF_LEN, MAX_ROW_LEN, MAX_BODY_LEN)
+                .check()
+                .is_ok()
+        );
         assert!(event(0, 0, 0).check().is_err());
         assert!(event(MAX_LEAF_LEN + 1, 0, 0).check().is_err());
         assert!(event(1, MAX_ROW_LEN + 1, 0).check().is_err());

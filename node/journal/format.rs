@@ -87,7 +87,11 @@ impl SegmentHeader {
         let version = cursor.u16().ok_or_else(damaged)?;
         let algorithm = cursor.u16().ok_or_else(damaged)?;
         if version != FORMAT_VERSION || algorithm != HASH_SHA256 {
-            return Err(Error::Unsupported { file: file.to_owned(), version, algorithm });
+            return Err(Error::Unsupported {
+                file: file.to_owned(),
+                version,
+                algorithm,
+            });
         }
         let mut fields = || {
             Some(Self {
@@ -143,7 +147,9 @@ impl FrameHeader {
         put(&mut bytes, 40, &self.prev_hash);
         let header_crc = crc32c::crc32c(bytes.split_at(72).0);
         put(&mut bytes, 72, &header_crc.to_le_bytes());
-        let meta = frame.get(FRAME_HEADER..FRAME_HEADER + self.meta_len as usize).unwrap_or(&[]);
+        let meta = frame
+            .get(FRAME_HEADER..FRAME_HEADER + self.meta_len as usize)
+            .unwrap_or(&[]);
         let crc = crc32c::crc32c_append(crc32c::crc32c(bytes.split_at(FRAME_CRC_AT).0), meta);
         put(&mut bytes, FRAME_CRC_AT, &crc.to_le_bytes());
         put(frame, 0, &bytes);
@@ -194,7 +200,10 @@ impl FrameHeader {
 
 /// CRC-32C over header and meta, compared with the one in the header.
 pub(crate) fn frame_crc_matches(header: &[u8], meta: &[u8]) -> bool {
-    match (header.get(..FRAME_CRC_AT), header.get(FRAME_CRC_AT..FRAME_HEADER)) {
+    match (
+        header.get(..FRAME_CRC_AT),
+        header.get(FRAME_CRC_AT..FRAME_HEADER),
+    ) {
         (Some(fields), Some(crc)) => {
             crc32c::crc32c_append(crc32c::crc32c(fields), meta).to_le_bytes() == *crc
         }

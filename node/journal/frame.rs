@@ -53,33 +53,36 @@ impl EventMeta {
 
 /// A frame whose header and meta section verify on their own.
 #[derive(Debug)]
-pub(crate) struct Frame<'a> {
+pub(crate) struct Frame {
     pub(crate) header: FrameHeader,
-    pub(crate) meta: &'a [u8],
     pub(crate) events: Vec<EventMeta>,
     pub(crate) hash: Hash,
 }
 
-impl<'a> Frame<'a> {
+impl Frame {
     /// Verifies header, CRC, hash and shape of the frame that begins at the start of `bytes`
     /// (which must reach at least to the end of the stored hash).
-    pub(crate) fn verify(bytes: &'a [u8]) -> Result<Self, Bad> {
-        let bad = |kind, header| Bad { kind, header };
-        let head = bytes.get(..FRAME_HEADER).ok_or(bad(DamageKind::FrameHeader, None))?;
-        let header = FrameHeader::decode(head).ok_or(bad(DamageKind::FrameHeader, None))?;
+    pub(crate) fn verify(bytes: &[u8]) -> Result<Self, DamageKind> {
+        let head = bytes.get(..FRAME_HEADER).ok_or(DamageKind::FrameHeader)?;
+        let header = FrameHeader::decode(head).ok_or(DamageKind::FrameHeader)?;
         let meta_end = FRAME_HEADER.saturating_add(header.meta_len as usize);
-        let broken = || bad(DamageKind::Meta, Some(header.clone()));
-        let meta = bytes.get(FRAME_HEADER..meta_end).ok_or_else(broken)?;
-        let stored = bytes.get(meta_end..meta_end.saturating_add(32)).ok_or_else(broken)?;
+        let meta = bytes.get(FRAME_HEADER..meta_end).ok_or(DamageKind::Meta)?;
+        let stored = bytes
+            .get(meta_end..meta_end.saturating_add(32))
+            .ok_or(DamageKind::Meta)?;
         if !frame_crc_matches(head, meta) {
-            return Err(broken());
+            return Err(DamageKind::Meta);
         }
         let hash = frame_hash(head, meta);
         if hash != stored {
-            return Err(broken());
+            return Err(DamageKind::Meta);
         }
-        let events = parse_meta(&header, meta).ok_or_else(broken)?;
-        Ok(Self { header, meta, events, hash })
+        let events = parse_meta(&header, meta).ok_or(DamageKind::Meta)?;
+        Ok(Self {
+            header,
+            events,
+            hash,
+        })
     }
 
     /// Whether this frame is the one the chain waits for, in the segment it lies in.
@@ -97,47 +100,34 @@ impl<'a> Frame<'a> {
             epoch: self.header.epoch,
         };
     }
-
-    pub(crate) fn leaf(&self, event: &EventMeta) -> &'a [u8] {
-        self.meta.get(event.leaf.clone()).unwrap_or(&[])
-    }
-}
-
-/// Why the bytes at an offset are not a frame; the header when at least that is sound.
-#[derive(Debug, Clone)]
-pub(crate) struct Bad {
-    pub(crate) kind: DamageKind,
-    pub(crate) header: Option<FrameHeader>,
 }
 
 /// What lies at an offset of a segment held in memory.
 #[derive(Debug)]
-pub(crate) enum At<'a> {
+pub(crate) enum At {
     /// Zeros from here to the end of the segment.
     End,
     /// A frame that verifies and lies within the segment.
-    Frame(Frame<'a>),
+    Frame(Frame),
     /// Anything else.
-    Bad(Bad),
+    Bad(DamageKind),
 }
 
 /// Looks at one offset of a whole segment.
-pub(crate) fn look(segment: &[u8], offset: u64) -> At<'_> {
+pub(crate) fn look(segment: &[u8], offset: u64) -> At {
     let rest = segment.get(to_usize(offset)..).unwrap_or(&[]);
     let start = rest.get(..FRAME_HEADER).unwrap_or(rest);
     if is_zero(start) {
         return if is_zero(rest) {
             At::End
         } else {
-            At::Bad(Bad { kind: DamageKind::FrameHeader, header: None })
+            At::Bad(DamageKind::FrameHeader)
         };
     }
     match Frame::verify(rest) {
-        Ok(frame) if frame.header.len() > rest.len() as u64 => {
-            At::Bad(Bad { kind: DamageKind::FrameHeader, header: None })
-        }
+        Ok(frame) if frame.header.len() > rest.len() as u64 => At::Bad(DamageKind::FrameHeader),
         Ok(frame) => At::Frame(frame),
-        Err(bad) => At::Bad(bad),
+        Err(kind) => At::Bad(kind),
     }
 }
 
@@ -184,6 +174,26 @@ pub(crate) const fn frame_len(events_len: u64) -> u64 {
     crate::bytes::align8(FRAME_HEADER_LEN + HASH_LEN + events_len)
 }
 
+/// An event and what its submitter has computed of it, off the writer's thread.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) event: Event,
+    digest: Hash,
+    row_crc: u32,
+}
+
+impl Prepared {
+    pub(crate) fn new(event: Event) -> Self {
+        let digest = sha256(&[&event.row, &event.body]);
+        let row_crc = crc32c::crc32c(&event.row);
+        Self {
+            event,
+            digest,
+            row_crc,
+        }
+    }
+}
+
 /// What encoding a frame yields besides its bytes.
 #[derive(Debug)]
 pub(crate) struct Encoded {
@@ -196,7 +206,7 @@ pub(crate) struct Encoded {
 /// Limits were checked on submission: counts and lengths fit their fields.
 pub(crate) fn encode<'a>(
     buffer: &mut Vec<u8>,
-    events: impl Iterator<Item = &'a Event> + Clone,
+    events: impl Iterator<Item = &'a Prepared> + Clone,
     segment: u32,
     offset: u64,
     chain: &Chain,
@@ -205,15 +215,19 @@ pub(crate) fn encode<'a>(
     buffer.resize(FRAME_HEADER, 0);
     let mut locations = Vec::new();
     let mut sealed_len = 0_u32;
-    for (event, seq) in events.clone().zip(chain.next_seq..) {
-        let digest = sha256(&[&event.row, &event.body]);
+    for (prepared, seq) in events.clone().zip(chain.next_seq..) {
+        let Prepared {
+            event,
+            digest,
+            row_crc,
+        } = prepared;
         let (row_len, body_len) = (len_u32(event.row.len()), len_u32(event.body.len()));
         let leaf_len = u16::try_from(event.leaf.len()).unwrap_or(u16::MAX);
         buffer.extend_from_slice(&leaf_len.to_le_bytes());
         buffer.extend_from_slice(&row_len.to_le_bytes());
         buffer.extend_from_slice(&body_len.to_le_bytes());
-        buffer.extend_from_slice(&crc32c::crc32c(&event.row).to_le_bytes());
-        buffer.extend_from_slice(&digest);
+        buffer.extend_from_slice(&row_crc.to_le_bytes());
+        buffer.extend_from_slice(digest);
         buffer.extend_from_slice(&event.leaf);
         // Relative to the sealed section for now: its start is known once the meta section is complete.
         let at = u64::from(sealed_len) + 1;
@@ -223,7 +237,7 @@ pub(crate) fn encode<'a>(
             offset: at,
             row_len,
             body_len,
-            digest: short(&digest),
+            digest: short(digest),
         });
         sealed_len += 1 + row_len + body_len;
     }
@@ -241,7 +255,7 @@ pub(crate) fn encode<'a>(
     let hash = frame_hash(head, meta);
     buffer.reserve(to_usize(header.len()) - buffer.len());
     buffer.extend_from_slice(&hash);
-    for event in events {
+    for Prepared { event, .. } in events {
         buffer.push(STATE_LIVE);
         buffer.extend_from_slice(&event.row);
         buffer.extend_from_slice(&event.body);
@@ -280,7 +294,14 @@ fn parse_meta(header: &FrameHeader, meta: &[u8]) -> Option<Vec<EventMeta>> {
             return None;
         }
         let row_at = header.sealed_at() + sealed + 1;
-        let event = EventMeta { leaf: leaf_at..at, row_len, body_len, row_crc, digest, row_at };
+        let event = EventMeta {
+            leaf: leaf_at..at,
+            row_len,
+            body_len,
+            row_crc,
+            digest,
+            row_at,
+        };
         sealed += 1 + event.sealed_len();
         events.push(event);
     }

@@ -29,7 +29,9 @@ pub struct Lock {
 impl Lock {
     /// Wraps whatever keeps the folder locked until it is dropped.
     pub fn new(held: impl Debug + Send + Sync + 'static) -> Self {
-        Self { _held: Box::new(held) }
+        Self {
+            _held: Box::new(held),
+        }
     }
 }
 
@@ -128,7 +130,10 @@ pub trait IoFile: Debug + Send + Sync {
         let mut at = from;
         while at < to {
             let len = FILL_CHUNK.min(to - at);
-            let chunk = usize::try_from(len).ok().and_then(|len| zeros.get(..len)).unwrap_or(&[]);
+            let chunk = usize::try_from(len)
+                .ok()
+                .and_then(|len| zeros.get(..len))
+                .unwrap_or(&[]);
             self.write_all_at(chunk, at)?;
             at += len;
         }
@@ -146,7 +151,9 @@ impl Files {
     /// An existing folder; nothing is touched yet.
     #[must_use]
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+        }
     }
 
     /// Makes the folder if it is missing, durably.
@@ -158,7 +165,10 @@ impl Files {
         if !folder.is_dir() {
             fs::create_dir_all(&folder)?;
             // A crash before this line loses an empty folder, nothing else.
-            if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            if let Some(parent) = folder
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
                 File::open(parent)?.sync_all()?;
             }
         }
@@ -220,9 +230,12 @@ impl Io for Files {
     fn lock(&self, access: Access) -> io::Result<Option<Lock>> {
         let path = self.folder.join(LOCK_FILE);
         let file = match access {
-            Access::Write => {
-                File::options().read(true).write(true).create(true).truncate(false).open(path)?
-            }
+            Access::Write => File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?,
             Access::Read => match File::open(path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {

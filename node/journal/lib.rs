@@ -18,11 +18,13 @@ mod io;
 mod journal;
 mod map;
 mod options;
+mod queue;
 mod read;
 mod recover;
 pub mod sim;
 mod spare;
 mod subscribe;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -37,6 +39,6 @@ pub use fsck::{Damage, Report, SegmentReport, fsck};
 pub use io::{Access, Files, Io, IoFile, Lock};
 pub use journal::{Head, Journal, Status};
 pub use options::{Drive, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, Options, Watermarks};
+pub use queue::{Callback, Ticket};
 pub use read::{Entry, Part, Scan};
 pub use recover::{DamagedEvent, IndexStanding, Recovery, Truncated};
-pub use writer::{Callback, Ticket};

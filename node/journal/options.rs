@@ -102,6 +102,10 @@ impl Watermarks {
     /// The highest event anyone outside knows.
     #[must_use]
     pub fn highest(&self) -> Option<u64> {
-        self.index_seq.map(|(seq, _)| seq).into_iter().chain(self.others.iter().copied()).max()
+        self.index_seq
+            .map(|(seq, _)| seq)
+            .into_iter()
+            .chain(self.others.iter().copied())
+            .max()
     }
 }

@@ -161,6 +161,10 @@ id16!(
 pub struct Pseudonym([u8; 32]);
 
 impl Pseudonym {
+    /// Stands for nobody: the owner of records that are about no person, such as facilities. RFC 9497's output is
+    /// never all zero but with a chance of 2⁻²⁵⁶.
+    pub const NOBODY: Self = Self([0; 32]);
+
     /// From raw bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -23,6 +23,8 @@ use federation::{
 };
 use record::{Clock, CreditCode, Timestamp};
 use ring::rand::SystemRandom;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use seal::{Entropy, Keyring, SecretFile, SigningKey, SystemEntropy, Unlock, name};
 use subject::OprfKey;
 use tlog::note::{Signer, VerifierKey};
@@ -185,7 +187,7 @@ impl Home {
     /// When the file is not there or no authority.
     pub fn ca_certificate(&self) -> Result<CaCertificate, HomeError> {
         let path = self.path("certificates/ca.pem");
-        CaCertificate::from_pem(&self.read_text("certificates/ca.pem")?).map_err(|e| HomeError::at(&path, &e))
+        ca_from_pem(&self.read_text("certificates/ca.pem")?).map_err(|e| HomeError::at(&path, &e))
     }
 
     /// The member's own certificate authority.
@@ -296,6 +298,15 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
 
 fn keep_pem(secrets: &mut SecretFile, name: &str, pem: &str) -> Result<(), HomeError> {
     secrets.insert(name, Zeroizing::new(pem.as_bytes().to_vec())).map_err(|e| HomeError(e.to_string()))
+}
+
+/// A certificate authority from PEM.
+///
+/// # Errors
+/// When it is no PEM, or no authority.
+pub fn ca_from_pem(pem: &str) -> Result<CaCertificate, HomeError> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| HomeError("not a certificate in PEM".into()))?;
+    CaCertificate::parse(&der).map_err(|e| HomeError(e.to_string()))
 }
 
 /// A PEM among the secrets.

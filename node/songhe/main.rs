@@ -1,1 +1,6 @@
-fn main(){}
+//! The binary.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    songhe::cli::main()
+}
