@@ -59,7 +59,8 @@ fn context(statement: &Statement) -> Vec<u8> {
         part(code.as_str().as_bytes());
     }
     for time in [query.since, query.until] {
-        part(&time.map_or([0; 8], |t| t.as_ms().to_be_bytes()));
+        // No bound at all is not the bound 0.
+        part(&time.map_or_else(Vec::new, |t| t.as_ms().to_be_bytes().to_vec()));
     }
     part(&query.limit.to_be_bytes());
     part(&[u8::from(query.history)]);

@@ -2,6 +2,7 @@
 
 use ledger::{Access, AccessDetail};
 use record::leaf::EventType;
+use record::reason::Blame;
 use record::{ExchangeId, MemberId, Refusal};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -21,9 +22,17 @@ pub struct Refused {
 }
 
 impl Refused {
-    pub(crate) const fn unrecorded(refusal: Refusal) -> Self {
-        Self { refusal, leaf: None }
+    pub(crate) fn unrecorded(refusal: Refusal) -> Self {
+        Self { refusal: outside(refusal), leaf: None }
     }
+}
+
+/// A refusal as it may be told outside. What went wrong inside this node, and where, is for its own people: a place in
+/// the journal would tell that there is a record.
+fn outside(refusal: Refusal) -> Refusal {
+    let reason = refusal.reason.told_outside();
+    let detail = refusal.detail.filter(|_| reason.blame() == Blame::Caller);
+    Refusal { reason, detail, ..refusal }
 }
 
 /// What is known of a request that is refused; less is known the earlier it fails.
@@ -52,9 +61,8 @@ impl Holder {
         };
         match self.record_refusal(known, &refusal, xid).await {
             Ok(seq) => {
-                let outside = Refusal { reason: refusal.reason.told_outside(), ..refusal };
                 let leaf = LeafPosition { member: self.me().member.clone(), seq, xid };
-                Refused { refusal: outside, leaf: Some(leaf) }
+                Refused { refusal: outside(refusal), leaf: Some(leaf) }
             }
             Err(fault) => Refused::unrecorded(fault),
         }
@@ -71,12 +79,15 @@ impl Holder {
                 .text("verb", s.verb.as_str())
                 .text("pou", s.purpose.as_str())
                 .text("basis", s.basis.as_str())
-                .text("role", s.role.as_str())
                 .hex("pol", &self.policy().digest());
             let types: Vec<&str> = s.query.types.iter().map(record::RecordTypeCode::as_str).collect();
+            fields.insert("role".into(), s.role.as_str().into());
             fields.insert("actor".into(), record::id::hex_encode(&s.actor_tag).into());
             fields.insert("types".into(), types.into());
             fields.insert("xid".into(), s.xid.to_hex().into());
+        }
+        if let (Some(place), Some(fields)) = (&refusal.detail, detail.as_object_mut()) {
+            fields.insert("detail".into(), place.as_str().into());
         }
         let access = Access {
             leaf,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use federation::VerifiedPeer;
 use ledger::Ledger;
-use record::decision::Agency;
-use record::{Catalog, Clock, Decide, Refusal, Timestamp};
+use record::decision::{Agency, Verb};
+use record::{Catalog, Clock, Decide, ReasonCode, Refusal, Timestamp};
 use seal::{CursorKey, Entropy};
 
 use crate::cursor::Progress;
@@ -65,7 +65,7 @@ impl Holder {
     /// # Errors
     /// [`Refused`], recorded.
     pub async fn locate(&self, peer: &VerifiedPeer, signed: Signed) -> Result<Released<Located>, Refused> {
-        let about = self.admit(peer, signed).await?;
+        let mut about = self.admit(peer, signed, Verb::Locate).await?;
         for _ in 0..DECISIONS_MAX {
             let prepared = async {
                 let standing = self.look_up_consent(about.clone()).await?;
@@ -74,6 +74,10 @@ impl Holder {
             };
             let disclosure = match prepared.await {
                 Ok(disclosure) => disclosure,
+                Err(refusal) if is_erased(&refusal) => {
+                    about = self.look_again(about).await?;
+                    continue;
+                }
                 Err(refusal) => return Err(self.refuse_about(&about, refusal).await),
             };
             match self.try_journal(disclosure).await {
@@ -90,7 +94,7 @@ impl Holder {
     /// # Errors
     /// [`Refused`], recorded.
     pub async fn begin_fetch(&self, peer: &VerifiedPeer, signed: Signed) -> Result<Fetching, Refused> {
-        let about = self.admit(peer, signed).await?;
+        let about = self.admit(peer, signed, Verb::Fetch).await?;
         match self.open_cursor(about.caller().statement()) {
             Ok(progress) => Ok(Fetching { about, progress, done: false }),
             Err(refusal) => Err(self.refuse_about(&about, refusal).await),
@@ -105,6 +109,13 @@ impl Holder {
         if fetching.done {
             return Ok(None);
         }
+        let page = self.page(fetching).await;
+        // A refusal ends the fetch: what follows needs a new request.
+        fetching.done |= page.is_err();
+        page.map(Some)
+    }
+
+    async fn page(&self, fetching: &mut Fetching) -> Result<Released<RecordPage>, Refused> {
         for _ in 0..DECISIONS_MAX {
             let prepared = async {
                 let standing = self.look_up_consent(fetching.about.clone()).await?;
@@ -113,6 +124,10 @@ impl Holder {
             };
             let disclosure = match prepared.await {
                 Ok(disclosure) => disclosure,
+                Err(refusal) if is_erased(&refusal) => {
+                    fetching.about = self.look_again(fetching.about.clone()).await?;
+                    continue;
+                }
                 Err(refusal) => return Err(self.refuse_about(&fetching.about, refusal).await),
             };
             let (progress, done) = (disclosure.payload.progress, disclosure.payload.cursor.is_none());
@@ -120,7 +135,7 @@ impl Holder {
                 Ok(released) => {
                     fetching.progress = progress;
                     fetching.done = done;
-                    return Ok(Some(released));
+                    return Ok(released);
                 }
                 Err(fault) if should_decide_again(&fault) => {}
                 Err(fault) => return Err(Refused::unrecorded(Refusal::from(&fault))),
@@ -129,14 +144,30 @@ impl Holder {
         Err(self.refuse_about(&fetching.about, kept_moving()).await)
     }
 
-    async fn admit(&self, peer: &VerifiedPeer, signed: Signed) -> Result<About, Refused> {
+    async fn admit(&self, peer: &VerifiedPeer, signed: Signed, verb: Verb) -> Result<About, Refused> {
         let statement = signed.statement.clone();
-        match self.identify(peer, signed).and_then(|caller| self.find_subject(caller)) {
+        let identified = self.identify(peer, signed).and_then(|caller| {
+            // A statement signed for one verb is not good for another: the policy is asked about the one that was signed.
+            if caller.statement().verb == verb {
+                self.find_subject(caller)
+            } else {
+                Err(Refusal::with_detail(ReasonCode::RequestMalformed, "the statement is signed for another verb"))
+            }
+        });
+        match identified {
             Ok(about) => Ok(about),
             Err(refusal) => {
                 let known = Known { peer: Some(&peer.member().id), statement: Some(&statement), about: None };
                 Err(self.refuse(known, refusal).await)
             }
+        }
+    }
+
+    /// The person's data was erased meanwhile: from now on the person is as good as unknown.
+    async fn look_again(&self, about: About) -> Result<About, Refused> {
+        match self.find_subject(about.caller().clone()) {
+            Ok(about) => Ok(about),
+            Err(refusal) => Err(self.refuse_about(&about, refusal).await),
         }
     }
 
@@ -186,4 +217,8 @@ impl Holder {
     pub(crate) const fn replays(&self) -> &Replays {
         &self.replays
     }
+}
+
+fn is_erased(refusal: &Refusal) -> bool {
+    refusal.reason == ReasonCode::SubjectErased
 }

@@ -1,5 +1,7 @@
 //! Step 6, journal: the disclosure becomes an event; only its acknowledgement makes a [`Released`].
 
+use std::collections::BTreeMap;
+
 use ledger::{Access, AccessDetail, Acked, LedgerError};
 use record::leaf::EventType;
 use record::{ExchangeId, MemberId, ReasonCode, Refusal};
@@ -59,8 +61,8 @@ impl Holder {
         let about = permit.standing().about();
         let caller = about.caller();
         let statement = caller.statement();
-        let reason = permit.grants().values().flat_map(|g| &g.reasons).next();
-        let mut leaf = self
+        // What a leaf of 512 bytes has no room for (role, reasons) is in the sealed detail: the digests must stay whole.
+        let leaf = self
             .ledger()
             .leaf_now(EventType::Disclosure)
             .text("peer", caller.agency().member.as_str())
@@ -69,17 +71,21 @@ impl Holder {
             .text("tier", permit.highest().as_str())
             .text("pou", statement.purpose.as_str())
             .text("basis", statement.basis.as_str())
-            .text("role", statement.role.as_str())
             .number("n", u64::try_from(records.len()).unwrap_or(u64::MAX))
             .hex("pol", permit.policy_digest());
-        if let Some(reason) = reason {
-            leaf = leaf.reason(*reason);
-        }
+        let reasons: BTreeMap<&str, Vec<&str>> = permit
+            .grants()
+            .iter()
+            .map(|(code, g)| (code.as_str(), g.reasons.iter().map(|r| r.as_str()).collect()))
+            .collect();
+        let tiers: BTreeMap<&str, &str> =
+            permit.grants().iter().map(|(code, g)| (code.as_str(), g.tier.as_str())).collect();
         let detail = json!({
             "v": 1,
             "actor": record::id::hex_encode(&statement.actor_tag),
             "question": permit.question(),
-            "grants": permit.grants().iter().map(|(code, g)| (code.to_string(), g.tier.as_str())).collect::<std::collections::BTreeMap<_, _>>(),
+            "grants": tiers,
+            "reasons": reasons,
             "records": records,
         });
         let access = Access {

@@ -64,6 +64,12 @@ impl Permit {
         &self.policy_digest
     }
 
+    /// What is granted, as it may be told outside.
+    pub(crate) fn grants_outside(&self) -> BTreeMap<RecordTypeCode, Granted> {
+        let told = |g: &Granted| Granted { reasons: g.reasons.iter().map(|r| r.told_outside()).collect(), ..g.clone() };
+        self.grants.iter().map(|(code, g)| (code.clone(), told(g))).collect()
+    }
+
     /// The highest tier granted.
     pub(crate) fn highest(&self) -> Tier {
         self.grants.values().map(|g| g.tier).max().unwrap_or_default()
@@ -94,17 +100,16 @@ impl Holder {
         Ok(Permit { standing, question, grants, obligations: verdict.obligations, policy_digest })
     }
 
-    /// What is granted for records of one type whose level was raised above the type's.
-    ///
-    /// # Errors
-    /// As [`Holder::permit`].
-    pub(crate) fn grant_at(&self, permit: &Permit, code: &RecordTypeCode, level: Level) -> Result<Granted, Refusal> {
+    /// What is granted for records of one type whose level was raised above the type's, with the duties that come with
+    /// it. A fault grants nothing: were it told, it would tell of the record.
+    pub(crate) fn grant_at(&self, permit: &Permit, code: &RecordTypeCode, level: Level) -> (Granted, Vec<Obligation>) {
         let question = Question {
             types: vec![AskedType { code: code.clone(), level }],
             ..permit.question.clone()
         };
-        let (mut grants, _) = self.decide(&permit.standing, &question)?;
-        Ok(grants.remove(code).unwrap_or_else(|| Granted::nothing(vec![ReasonCode::LevelTooHigh])))
+        let decided = self.decide(&permit.standing, &question).ok();
+        let granted = decided.and_then(|(mut grants, verdict)| Some((grants.remove(code)?, verdict.obligations)));
+        granted.unwrap_or_else(|| (Granted::nothing(vec![ReasonCode::LevelTooHigh]), Vec::new()))
     }
 
     fn question(&self, standing: &Standing, types: Vec<AskedType>) -> Question {
@@ -137,15 +142,20 @@ impl Holder {
                 Refusal::new(ReasonCode::PolicyFailed)
             }
         })?;
+        if verdict.v != CONTRACT_VERSION {
+            return Err(Refusal::new(ReasonCode::PolicyFailed));
+        }
         let nothing = Grant::default();
-        let grants = question
-            .types
-            .iter()
-            .map(|asked| {
-                let grant = verdict.types.get(&asked.code).unwrap_or(&nothing);
-                (asked.code.clone(), confirm(standing, question.basis, asked, grant))
-            })
-            .collect();
+        let mut grants = BTreeMap::new();
+        for asked in &question.types {
+            let grant = verdict.types.get(&asked.code).unwrap_or(&nothing);
+            // Found out now, not when a record is to be masked: else only people with records would meet the fault.
+            let groups = self.catalog().get(&asked.code).map(|known| &known.groups);
+            if !grant.mask.iter().all(|name| groups.is_some_and(|g| g.contains_key(name))) {
+                return Err(Refusal::new(ReasonCode::PolicyFailed));
+            }
+            grants.insert(asked.code.clone(), confirm(standing, question.basis, asked, grant));
+        }
         Ok((grants, verdict))
     }
 }
@@ -164,5 +174,7 @@ fn confirm(standing: &Standing, basis: LawfulBasis, asked: &AskedType, grant: &G
     if !public && basis == LawfulBasis::Consent && !standing.is_permitted(&asked.code, asked.level) {
         return Granted::nothing(vec![ReasonCode::ConsentMissing]);
     }
-    Granted { tier: grant.tier, mask: grant.mask.clone(), reasons }
+    // Whole, and yet with groups to mask: the stricter of the two is meant.
+    let tier = if grant.mask.is_empty() { grant.tier } else { grant.tier.min(Tier::Masked) };
+    Granted { tier, mask: grant.mask.clone(), reasons }
 }

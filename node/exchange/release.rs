@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use ledger::{Found, Query as Wanted};
-use record::{Level, ReasonCode, RecordTypeCode, Refusal, Tier, Timestamp};
+use record::decision::Verb;
+use record::{Level, Obligation, ReasonCode, RecordTypeCode, Refusal, Tier, Timestamp};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::cursor::Progress;
@@ -14,6 +16,9 @@ use crate::permit::{Granted, Permit};
 const PAGE_RECORDS: usize = 64;
 /// The most bytes of one page; a single larger record has a page of its own.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// What is granted for records whose level was raised, and the duties that come with it.
+type AtLevel = BTreeMap<(RecordTypeCode, Level), (Granted, Vec<Obligation>)>;
 
 /// Something that may leave once the journal has it. Made by [`Holder::release_located`] and [`Holder::release_page`] alone.
 pub struct Disclosure<T> {
@@ -54,7 +59,7 @@ pub struct RecordPage {
     /// What is granted, by record type.
     pub grants: BTreeMap<RecordTypeCode, Granted>,
     /// Duties that come with it.
-    pub obligations: Vec<record::Obligation>,
+    pub obligations: Vec<Obligation>,
     /// The records.
     pub records: Vec<OutRecord>,
     /// To go on behind this page; `None` on the last.
@@ -76,7 +81,7 @@ pub struct OutRecord {
     pub fhir_json: Zeroizing<Vec<u8>>,
     /// FHIR resource type.
     pub resource_type: String,
-    /// Logical id at the source.
+    /// Logical id at the source, as the released JSON has it: empty when it was masked.
     pub id: String,
     /// Version at the source.
     pub version: String,
@@ -102,8 +107,9 @@ impl Holder {
     /// Prepares the answer to a locate.
     ///
     /// # Errors
-    /// `INDEX_UNAVAILABLE`.
+    /// `INDEX_UNAVAILABLE`; `REQUEST_MALFORMED` for a permit to another verb.
     pub fn release_located(&self, permit: Permit) -> Result<Disclosure<Located>, Refusal> {
+        is_for(&permit, Verb::Locate)?;
         let about = permit.standing().about();
         let query = &about.caller().statement().query;
         let mut holdings = Vec::new();
@@ -124,7 +130,7 @@ impl Holder {
                 });
             }
         }
-        let payload = Located { grants: permit.grants().clone(), holdings };
+        let payload = Located { grants: permit.grants_outside(), holdings };
         Ok(Disclosure { payload, permit, records: Vec::new() })
     }
 
@@ -137,8 +143,9 @@ impl Holder {
         permit: Permit,
         mut progress: Progress,
     ) -> Result<Disclosure<RecordPage>, Refusal> {
+        is_for(&permit, Verb::Fetch)?;
         let statement = permit.standing().about().caller().statement().clone();
-        let mut page = Filling::default();
+        let mut page = Filling { obligations: permit.obligations().to_vec(), ..Filling::default() };
         let mut at_level = BTreeMap::new();
         while let Some(code) = statement.query.types.get(progress.type_at) {
             let room = usize::try_from(statement.query.limit.saturating_sub(progress.given)).unwrap_or(usize::MAX);
@@ -153,8 +160,8 @@ impl Holder {
         let done = progress.type_at >= statement.query.types.len() || progress.given >= statement.query.limit;
         let cursor = if done { None } else { Some(self.seal_cursor(&statement, &progress)?) };
         let payload = RecordPage {
-            grants: permit.grants().clone(),
-            obligations: permit.obligations().to_vec(),
+            grants: permit.grants_outside(),
+            obligations: page.obligations,
             records: page.records,
             cursor,
             progress,
@@ -170,7 +177,7 @@ impl Holder {
         progress: &mut Progress,
         room: usize,
         page: &mut Filling,
-        at_level: &mut BTreeMap<(RecordTypeCode, Level), Granted>,
+        at_level: &mut AtLevel,
     ) -> Result<bool, Refusal> {
         let about = permit.standing().about();
         let Some(grant) = permit.grants().get(code).filter(|g| g.tier >= Tier::Masked) else { return Ok(false) };
@@ -183,16 +190,16 @@ impl Holder {
         let limit = room.min(PAGE_RECORDS - page.records.len());
         let found = self.ledger().find(about.pseudonym(), code, &wanted, progress.position(), limit)?;
         for one in &found.found {
-            let grant = if one.level <= known.level {
-                grant
+            let (grant, duties) = if one.level <= known.level {
+                (grant, &[][..])
             } else {
-                let key = (code.clone(), one.level);
-                if !at_level.contains_key(&key) {
-                    at_level.insert(key.clone(), self.grant_at(permit, code, one.level)?);
-                }
-                at_level.get(&key).unwrap_or(grant)
+                let raised = at_level
+                    .entry((code.clone(), one.level))
+                    .or_insert_with(|| self.grant_at(permit, code, one.level));
+                (&raised.0, raised.1.as_slice())
             };
             if grant.tier >= Tier::Masked {
+                page.take_on(duties);
                 let record = self.open_masked(permit, one, known, grant)?;
                 page.bytes += record.fhir_json.len();
                 page.seqs.push(one.position.seq);
@@ -230,27 +237,60 @@ impl Holder {
         let header = stored.header;
         Ok(OutRecord {
             type_code: header.type_code,
-            fhir_json,
             resource_type: header.resource_type,
-            id: header.id,
-            version: header.version,
+            id: id_in(&fhir_json),
+            version: without_national_ids(header.version),
             source: header.source,
             level: header.level,
             effective: header.effective,
             tier,
             masked_groups,
+            fhir_json,
         })
     }
 }
 
+/// A permit to one verb is no permit to another.
+fn is_for(permit: &Permit, verb: Verb) -> Result<(), Refusal> {
+    if permit.standing().about().caller().statement().verb == verb {
+        Ok(())
+    } else {
+        Err(Refusal::with_detail(ReasonCode::RequestMalformed, "the statement is signed for another verb"))
+    }
+}
+
+/// The id in a released resource: beside it nothing is told that was taken out of it.
+fn id_in(fhir_json: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Id {
+        id: Option<String>,
+    }
+    serde_json::from_slice::<Id>(fhir_json).ok().and_then(|found| found.id).unwrap_or_default()
+}
+
+fn without_national_ids(text: String) -> String {
+    let quoted = serde_json::to_vec(&text).unwrap_or_default();
+    serde_json::from_slice(&fhir::strip_national_ids(&quoted)).unwrap_or_default()
+}
+
 #[derive(Default)]
 struct Filling {
+    obligations: Vec<Obligation>,
     records: Vec<OutRecord>,
     seqs: Vec<u64>,
     bytes: usize,
 }
 
 impl Filling {
+    /// The duties of a record that was granted by itself hold for the page it is on.
+    fn take_on(&mut self, duties: &[Obligation]) {
+        for duty in duties {
+            if !self.obligations.contains(duty) {
+                self.obligations.push(duty.clone());
+            }
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.records.len() >= PAGE_RECORDS || self.bytes >= PAGE_BYTES
     }

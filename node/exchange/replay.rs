@@ -27,7 +27,7 @@ impl Replays {
     /// `REQUEST_STALE`, `REQUEST_REPLAYED`, `BUSY` when the memory is full.
     pub(crate) fn take(&self, xid: ExchangeId, issued_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
         let age_ms = now.since_ms(issued_at);
-        if age_ms.abs() > WINDOW_MS {
+        if age_ms.unsigned_abs() > WINDOW_MS.unsigned_abs() {
             let detail = format!("the two clocks differ by about {} s, {} s are allowed", age_ms / 1000, WINDOW_MS / 1000);
             return Err(Refusal::with_detail(ReasonCode::RequestStale, detail));
         }

@@ -135,6 +135,13 @@ pub enum IdentityError {
     Malformed,
 }
 
+/// The serial number of a certificate in DER: content octets, as [`crate::Revoked`] lists them. `None` if it is no certificate.
+#[must_use]
+pub fn serial_of(leaf_der: &[u8]) -> Option<Vec<u8>> {
+    Leaf::read(leaf_der).ok().map(|leaf| leaf.serial)
+}
+
+
 /// Reads who a leaf certificate (DER) says it is. Names of other kinds are left alone.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use record::consent::Consent;
 use record::leaf::EventType;
 use record::{ConsentId, Pseudonym};
 
+use crate::admission::InFlight;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::row::Row;
@@ -87,39 +88,33 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Index`], [`LedgerError::Damaged`]: the caller refuses, it does not take "none" for an answer.
     pub async fn consents(&self, subject: Pseudonym) -> Result<ConsentView, LedgerError> {
-        loop {
-            let settled = self.0.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            let as_of = {
-                let pending = self.0.admission.lock();
-                (!pending.consents.contains(&subject)).then_some(pending.consent_changes)
-            };
-            let Some(as_of) = as_of else {
-                settled.await;
-                continue;
-            };
-            if let Some(entries) = self.0.consents.get(&subject) {
-                return Ok(ConsentView { entries, as_of, subject });
-            }
-            let entries = Arc::new(self.read_consents(&subject)?);
-            let pending = self.0.admission.lock();
-            if !pending.moved_since(&subject, as_of) {
-                self.0.consents.put(subject, Arc::clone(&entries));
-            }
-            drop(pending);
+        let as_of = self
+            .0
+            .admission
+            .when(|pending| {
+                let moving = pending.consents.contains(&subject) || pending.erasing.contains(&subject);
+                (!moving).then(|| pending.as_of())
+            })
+            .await;
+        if let Some(entries) = self.0.consents.get(&subject) {
             return Ok(ConsentView { entries, as_of, subject });
         }
+        let entries = Arc::new(self.read_consents(&subject)?);
+        let pending = self.0.admission.lock();
+        if !pending.moved_since(&subject, as_of) {
+            self.0.consents.put(subject, Arc::clone(&entries));
+        }
+        drop(pending);
+        Ok(ConsentView { entries, as_of, subject })
     }
 
     fn read_consents(&self, subject: &Pseudonym) -> Result<Vec<ConsentEntry>, LedgerError> {
-        let index = self.index();
-        let rows = index.prefix(CONSENT, subject.as_bytes(), Order::Forward, CONSENTS_MAX)?;
+        let index = self.index()?;
+        let rows = index.prefix(CONSENT, &self.tag_of(subject), Order::Forward, CONSENTS_MAX)?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let keyed =
-            self.0.vault.find(&*index, &self.0.journal, subject)?.ok_or(LedgerError::Erased)?;
+        let keyed = self.key_of(subject)?.ok_or(LedgerError::Erased)?;
         let mut entries = Vec::with_capacity(rows.len());
         for (key, value) in rows {
             let at: At = decode(&value)?;
@@ -138,7 +133,8 @@ impl Ledger {
     /// In effect when it returns.
     ///
     /// # Errors
-    /// As [`LedgerError`] says; nothing changed unless it returns.
+    /// [`LedgerError::Conflict`] when a consent of this id is there already, withdrawn or not: history is not
+    /// overwritten. Otherwise as [`LedgerError`] says; nothing changed unless it returns.
     pub async fn register_consent(&self, subject: Pseudonym, consent: Consent) -> Result<Acked, LedgerError> {
         let ledger = self.clone();
         tokio::spawn(async move { ledger.change_consent(subject, Change::Give(Box::new(consent))).await })
@@ -158,39 +154,32 @@ impl Ledger {
     }
 
     async fn change_consent(&self, subject: Pseudonym, change: Change) -> Result<Acked, LedgerError> {
-        loop {
-            let settled = self.0.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            {
-                let mut pending = self.0.admission.lock();
+        let moving = self
+            .0
+            .admission
+            .when(|pending| {
                 if pending.erasing.contains(&subject) {
-                    return Err(LedgerError::Erased);
+                    return Some(Err(LedgerError::Erased));
                 }
-                if !pending.consents.contains(&subject) && !pending.keys.contains(&subject) {
-                    pending.consents.insert(subject);
-                    pending.keys.insert(subject);
-                    pending.enter(subject);
-                    break;
+                if pending.consents.contains(&subject) || pending.keys.contains(&subject) {
+                    return None;
                 }
-            }
-            settled.await;
-        }
+                pending.consents.insert(subject);
+                pending.keys.insert(subject);
+                let hold = InFlight::begin(&self.0.admission, pending, subject);
+                Some(Ok(Moving { ledger: self, subject, _hold: hold }))
+            })
+            .await?;
         let outcome = self.change_admitted(subject, &change).await;
-        {
-            let mut pending = self.0.admission.lock();
-            pending.consents.remove(&subject);
-            pending.keys.remove(&subject);
-            pending.leave(&subject);
-        }
-        self.0.settled.notify_waiters();
+        drop(moving);
         outcome
     }
 
     async fn change_admitted(&self, subject: Pseudonym, change: &Change) -> Result<Acked, LedgerError> {
-        let index = self.index();
+        let index = self.index()?;
+        let tag = self.tag_of(&subject);
         let mut events = Vec::with_capacity(2);
-        let known = self.0.vault.find(&*index, &self.0.journal, &subject)?;
+        let known = self.key_of(&subject)?;
         let keyed = match (known, change) {
             (Some(keyed), _) => keyed,
             (None, Change::Withdraw(_)) => return Err(LedgerError::ConsentNotFound),
@@ -201,10 +190,14 @@ impl Ledger {
             }
         };
         let xid = self.new_exchange()?;
-        let tag = keyed.key.tag(*xid.as_bytes())?;
-        let event = match change {
+        let stag = keyed.key.tag(*xid.as_bytes())?;
+        // A person's stop still goes through when the disk has room for the trail only.
+        let (event, priority) = match change {
             Change::Give(consent) => {
-                let existing = index.prefix(CONSENT, subject.as_bytes(), Order::Forward, CONSENTS_MAX)?;
+                if index.get(CONSENT, &join(&tag, consent.id.as_bytes()))?.is_some() {
+                    return Err(LedgerError::Conflict);
+                }
+                let existing = index.prefix(CONSENT, &tag, Order::Forward, CONSENTS_MAX)?;
                 if existing.len() >= CONSENTS_MAX {
                     return Err(LedgerError::TooLarge);
                 }
@@ -216,14 +209,14 @@ impl Ledger {
                     .xid(xid)
                     .text("cid", &consent.id.to_hex())
                     .hex("kh", &keyed.owner.handle)
-                    .hex("stag", &tag)
+                    .hex("stag", &stag)
                     .hex("pc", &keyed.key.commitment(*xid.as_bytes(), &plain)?);
                 let row = Row::Consent { owner: keyed.owner, id: *consent.id.as_bytes() };
                 let body = keyed.key.seal_body(&plain, CONSENT_AAD, &*self.0.entropy)?;
-                Event { leaf: leaf.to_bytes(), row: self.sealed_row(&row)?, body }
+                (Event { leaf: leaf.to_bytes(), row: self.sealed_row(&row)?, body }, Priority::Data)
             }
             Change::Withdraw(id) => {
-                let key = join(subject.as_bytes(), id.as_bytes());
+                let key = join(&tag, id.as_bytes());
                 if index.get(CONSENT, &key)?.is_none() || index.get(WITHDRAWN, &key)?.is_some() {
                     return Err(LedgerError::ConsentNotFound);
                 }
@@ -232,20 +225,18 @@ impl Ledger {
                     .xid(xid)
                     .text("cid", &id.to_hex())
                     .hex("kh", &keyed.owner.handle)
-                    .hex("stag", &tag);
+                    .hex("stag", &stag);
                 let row = Row::Withdrawal { owner: keyed.owner, id: *id.as_bytes() };
-                Event { leaf: leaf.to_bytes(), row: self.sealed_row(&row)?, body: Vec::new() }
+                (Event { leaf: leaf.to_bytes(), row: self.sealed_row(&row)?, body: Vec::new() }, Priority::Audit)
             }
         };
         events.push(event);
         let receive = {
             // From here on no access that was decided on the former view is let into the journal.
             let mut pending = self.0.admission.lock();
-            pending.consent_changes += 1;
-            let now = pending.consent_changes;
-            pending.consent_moved.insert(subject, now);
+            pending.move_consents(subject);
             self.0.consents.forget(&subject);
-            self.submit(events, Priority::Data)?
+            self.submit(events, priority, None)?
         };
         let acked = Self::durable(receive).await?;
         let last =
@@ -253,6 +244,22 @@ impl Ledger {
         self.0.vault.remember(&keyed);
         self.visible(last.seq()).await?;
         Ok(last)
+    }
+}
+
+/// A change of a person's consents under way.
+struct Moving<'a> {
+    ledger: &'a Ledger,
+    subject: Pseudonym,
+    _hold: InFlight,
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.ledger.0.admission.leave(|pending| {
+            pending.consents.remove(&self.subject);
+            pending.keys.remove(&self.subject);
+        });
     }
 }
 

@@ -1,7 +1,5 @@
 //! Erasure: the subject's key is destroyed, what was sealed under it overwritten, the leaves stay.
 
-use std::time::Duration;
-
 use index::Index as _;
 use journal::{Event, Priority};
 use record::Pseudonym;
@@ -37,29 +35,19 @@ impl Ledger {
     }
 
     async fn erase_apart(&self, subject: Pseudonym, ground: &str) -> Result<Erased, LedgerError> {
-        {
-            let mut pending = self.0.admission.lock();
-            if !pending.erasing.insert(subject) {
-                return Err(LedgerError::Erased);
-            }
+        if !self.0.admission.lock().erasing.insert(subject) {
+            return Err(LedgerError::Erased);
         }
-        let outcome = self.erase_admitted(subject, ground).await;
-        self.0.admission.lock().erasing.remove(&subject);
-        self.0.settled.notify_waiters();
-        outcome
+        let _erasing = Erasing { ledger: self, subject };
+        self.erase_admitted(subject, ground).await
     }
 
     async fn erase_admitted(&self, subject: Pseudonym, ground: &str) -> Result<Erased, LedgerError> {
-        self.quiet(subject).await;
-        let index = self.index();
-        let keyed = self
-            .0
-            .vault
-            .find(&*index, &self.0.journal, &subject)?
-            .ok_or(LedgerError::SubjectUnresolved)?;
+        self.quiet(subject).await?;
+        let keyed = self.key_of(&subject)?.ok_or(LedgerError::SubjectUnresolved)?;
         let handle = keyed.owner.handle;
         drop(keyed);
-        let bodies = erasure(&*index, handle)?.locations.len() as u64;
+        let bodies = erasure(&*self.index()?, handle)?.locations.len() as u64;
         let leaf = self
             .leaf_now(EventType::EraseExecuted)
             .xid(self.new_exchange()?)
@@ -68,40 +56,40 @@ impl Ledger {
             .hex("kh", &handle);
         let row = self.sealed_row(&Row::Erase { handle })?;
         let event = Event { leaf: leaf.to_bytes(), row, body: Vec::new() };
-        {
-            let mut pending = self.0.admission.lock();
-            pending.consent_changes += 1;
-            let now = pending.consent_changes;
-            pending.consent_moved.insert(subject, now);
-        }
-        self.0.vault.forget(&subject);
+        self.0.admission.lock().move_consents(subject);
         self.0.consents.forget(&subject);
-        let acked = self.one(event, Priority::Audit).await?;
+        let acked = self.one(event, Priority::Audit, None).await?;
         // The reader of the journal overwrites the sealed parts before it removes the rows that lead to them.
-        self.visible(acked.seq()).await?;
+        let visible = self.visible(acked.seq()).await;
+        // Only now: a key read from disk before is then not remembered after.
         self.0.vault.forget(&subject);
         self.0.consents.forget(&subject);
-        if self.index().get(SUBJECT, subject.as_bytes())?.is_some() {
+        visible?;
+        if self.index()?.get(SUBJECT, &self.tag_of(&subject))?.is_some() {
             return Err(LedgerError::Index("the subject's key is still listed after its destruction".into()));
         }
         Ok(Erased { seq: acked.seq(), bodies })
     }
 
-    /// Waits until nothing of the subject is on its way and all of it is in frames before the next one.
-    async fn quiet(&self, subject: Pseudonym) {
-        loop {
-            let settled = self.0.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if !self.0.admission.lock().in_flight.contains_key(&subject) {
-                break;
-            }
-            // A notification can be missed by nobody (enabled above); the bound only guards against a caller that vanished.
-            drop(tokio::time::timeout(Duration::from_secs(1), settled).await);
+    /// Waits until nothing of the subject is on its way and all of it is visible, in frames before the next one.
+    async fn quiet(&self, subject: Pseudonym) -> Result<(), LedgerError> {
+        self.0.admission.when(|pending| (!pending.is_in_flight(&subject)).then_some(())).await;
+        match self.0.journal.head().next_seq.checked_sub(1) {
+            Some(last) => self.visible(last).await,
+            None => Ok(()),
         }
-        let head = self.0.journal.head().next_seq;
-        if head > 0 {
-            drop(self.visible(head - 1).await);
-        }
+    }
+}
+
+struct Erasing<'a> {
+    ledger: &'a Ledger,
+    subject: Pseudonym,
+}
+
+impl Drop for Erasing<'_> {
+    fn drop(&mut self) {
+        self.ledger.0.admission.leave(|pending| {
+            pending.erasing.remove(&self.subject);
+        });
     }
 }

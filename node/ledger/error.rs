@@ -9,6 +9,9 @@ pub enum LedgerError {
     /// The same source, id and version is stored with other content.
     #[error("another content is stored under the same source, id and version")]
     Conflict,
+    /// An earlier version of the record is about another person. A record does not move from one person to another.
+    #[error("an earlier version of this record is about another person; store it under another id")]
+    SubjectChanged,
     /// The record names a person under a source and patient id nobody stored.
     #[error("the person this record is about is not known here")]
     SubjectUnresolved,
@@ -51,11 +54,16 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether it concerns one record of several, so that the others go on.
+    pub(crate) const fn is_of_one_record(&self) -> bool {
+        matches!(self, Self::Conflict | Self::SubjectChanged | Self::TooLarge | Self::Erased)
+    }
+
     /// The reason people and peers are told.
     #[must_use]
     pub const fn reason(&self) -> ReasonCode {
         match self {
-            Self::Conflict => ReasonCode::RecordConflict,
+            Self::Conflict | Self::SubjectChanged => ReasonCode::RecordConflict,
             Self::SubjectUnresolved => ReasonCode::SubjectUnresolved,
             Self::Erased => ReasonCode::SubjectErased,
             Self::ConsentNotFound => ReasonCode::ConsentNotFound,
@@ -96,6 +104,7 @@ impl From<journal::Error> for LedgerError {
             | journal::Error::SubmitTooLarge { .. } => Self::TooLarge,
             journal::Error::Damaged { .. } => Self::Damaged(error.to_string()),
             journal::Error::Erased { .. } => Self::Erased,
+            journal::Error::WrongLocation { .. } | journal::Error::UnknownSeq { .. } => Self::Index(error.to_string()),
             other => Self::Stopped(other.to_string()),
         }
     }
@@ -109,6 +118,9 @@ impl From<index::Error> for LedgerError {
 
 impl From<seal::SealError> for LedgerError {
     fn from(error: seal::SealError) -> Self {
-        Self::Sealed(error.to_string())
+        match error {
+            seal::SealError::TooLarge => Self::TooLarge,
+            other => Self::Sealed(other.to_string()),
+        }
     }
 }

@@ -2,22 +2,28 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use index::{Checkpoint, Index, OpenOptions, Opened, SledIndex, open_supervised};
 use journal::{Acked, Event, Files, Io, Journal, Priority, Watermarks};
 use record::leaf::EventType;
-use record::{Clock, ExchangeId, Leaf};
+use record::{Clock, ExchangeId, Leaf, Pseudonym};
 use seal::{Entropy, HmacKey, Keyring, RowKey, SubjectKey};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, InFlight};
 use crate::consents::ConsentCache;
 use crate::error::LedgerError;
-use crate::rebuild::{Current, Projector, rebuild};
+use crate::rebuild::{Current, Progress, Projector, RowKeys, rebuild};
 use crate::row::Row;
-use crate::tables::{EXCHANGE, OWNED, RECORD, SCHEMA, SUBJECT};
-use crate::vault::Vault;
+use crate::tables::{EXCHANGE, OWNED, RECORD, SCHEMA, SUBJECT, SubjectTag, subject_tag};
+use crate::vault::{Keyed, Vault};
+
+/// Sealed bytes submitted at once when records need not go together; less when a segment is small.
+const WAVE_BYTES: usize = 8 << 20;
+/// How long closing waits for the last frames to reach the index, milliseconds.
+const LAST_FRAMES_WAIT_MS: u32 = 10_000;
 
 /// Where the ledger lives and how much it may use.
 #[derive(Debug, Clone)]
@@ -97,13 +103,15 @@ pub(crate) struct Inner {
     pub(crate) journal: Arc<Journal>,
     pub(crate) current: Arc<Current>,
     pub(crate) vault: Vault,
-    pub(crate) admission: Admission,
-    /// Woken whenever something leaves [`Admission`].
-    pub(crate) settled: Notify,
-    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) admission: Arc<Admission>,
+    /// How far the index is.
+    progress: watch::Receiver<Progress>,
     pub(crate) consents: ConsentCache,
-    pub(crate) row_key: Arc<RowKey>,
-    pub(crate) index_key: HmacKey,
+    pub(crate) keys: Arc<RowKeys>,
+    /// Held by the one rotation that may run.
+    pub(crate) rotating: tokio::sync::Mutex<()>,
+    /// Sealed bytes that are submitted at once when records need not go together.
+    pub(crate) wave_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -119,8 +127,20 @@ impl Ledger {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, Opening), LedgerError> {
+        let io = Files::create(options.dir.join("journal")).map_err(|e| LedgerError::Open(e.to_string()))?;
+        Self::open_on(Arc::new(io), options, secrets, clock, entropy)
+    }
+
+    /// As [`Ledger::open`], with the journal on another disk.
+    pub(crate) fn open_on(
+        io: Arc<dyn Io>,
+        options: Options,
+        secrets: Secrets,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(Self, Opening), LedgerError> {
         let refuse = |e: &dyn std::fmt::Display| LedgerError::Open(e.to_string());
-        let io: Arc<dyn Io> = Arc::new(Files::create(options.dir.join("journal")).map_err(|e| refuse(&e))?);
+        let wave_bytes = usize::try_from(options.journal.segment_size / 2).map_or(WAVE_BYTES, |half| half.min(WAVE_BYTES));
         let opened = open_supervised(
             &options.dir.join("index"),
             OpenOptions { cache_bytes: options.index_cache_bytes, schema: SCHEMA, ..OpenOptions::default() },
@@ -132,17 +152,17 @@ impl Ledger {
         };
         let (journal, recovery) = open_journal(&io, options.journal, checkpoint, &*entropy)?;
         let journal = Arc::new(journal);
-        let row_key = Arc::new(secrets.row);
+        let keys = Arc::new(RowKeys { row: secrets.row, index: secrets.index });
         let mut opening = Opening {
             events: recovery.next_seq,
             replayed: 0,
             rebuilt: None,
             truncated: recovery.truncated.as_ref().map(|t| format!("{} at byte {}", t.file, t.offset)),
         };
-        let index = ready_index(opened, &journal, &recovery, &row_key, &mut opening)?;
+        let index = ready_index(opened, &journal, &recovery, &keys, &mut opening)?;
         let current = Arc::new(Current::new(index));
-        let (applied, applied_seen) = watch::channel(0);
-        let projector = Arc::new(Projector::new(&journal, Arc::clone(&current), Arc::clone(&row_key), applied)?);
+        let (progress, seen) = watch::channel(Progress::default());
+        let projector = Arc::new(Projector::new(&journal, Arc::clone(&current), Arc::clone(&keys), progress)?);
         opening.replayed += projector.catch_up(&journal)?;
         let subscriber = Arc::clone(&projector);
         let from = journal.subscribe(Box::new(move |frame| subscriber.on_committed(frame)))?;
@@ -151,12 +171,12 @@ impl Ledger {
             journal,
             current,
             vault: Vault::new(secrets.keyring, secrets.node),
-            admission: Admission::default(),
-            settled: Notify::new(),
-            applied: applied_seen,
+            admission: Arc::new(Admission::default()),
+            progress: seen,
             consents: ConsentCache::default(),
-            row_key,
-            index_key: secrets.index,
+            keys,
+            rotating: tokio::sync::Mutex::new(()),
+            wave_bytes,
             clock,
             entropy,
         }));
@@ -168,17 +188,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Index`].
     pub fn has_seen(&self, xid: &ExchangeId) -> Result<bool, LedgerError> {
-        Ok(self.index().get(EXCHANGE, xid.as_bytes())?.is_some())
+        Ok(self.index()?.get(EXCHANGE, xid.as_bytes())?.is_some())
     }
 
     /// How it is doing.
     #[must_use]
     pub fn health(&self) -> Health {
         let status = self.0.journal.status();
-        let index = self.index();
+        let index = self.0.current.get();
         let read_only = if status.poisoned.is_some() {
             Some(LedgerHealth::Failed)
-        } else if index.health().is_err() {
+        } else if index.health().is_err() || self.0.progress.borrow().broken {
             Some(LedgerHealth::Index)
         } else if status.no_space.is_some() && status.spares == 0 {
             Some(LedgerHealth::Full)
@@ -198,7 +218,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Index`].
     pub fn owned_events(&self) -> Result<u64, LedgerError> {
-        Ok(self.index().count(OWNED)?)
+        Ok(self.index()?.count(OWNED)?)
     }
 
     /// The leaf of an event, as it was written.
@@ -214,7 +234,7 @@ impl Ledger {
     /// # Errors
     /// As [`LedgerError`] says; nothing happened unless it returns.
     pub async fn log(&self, leaf: Leaf) -> Result<Acked, LedgerError> {
-        self.one(Event { leaf: leaf.to_bytes(), row: Vec::new(), body: Vec::new() }, Priority::Audit).await
+        self.one(Event { leaf: leaf.to_bytes(), row: Vec::new(), body: Vec::new() }, Priority::Audit, None).await
     }
 
     /// A leaf of this type at the present moment.
@@ -238,14 +258,27 @@ impl Ledger {
     pub async fn close(&self) -> Result<(), LedgerError> {
         let acked = self.log(self.leaf_now(EventType::Shutdown)).await?;
         self.visible(acked.seq()).await?;
-        self.index().flush()?;
+        self.index()?.flush()?;
         Ok(())
     }
 
     // === what the other files of this room use ===
 
-    pub(crate) fn index(&self) -> Arc<SledIndex> {
-        self.0.current.get()
+    /// The index, unless it lacks something that it cannot be given before the next start.
+    pub(crate) fn index(&self) -> Result<Arc<SledIndex>, LedgerError> {
+        if self.0.progress.borrow().broken {
+            return Err(LedgerError::Index("it is behind the journal; restart the node".into()));
+        }
+        Ok(self.0.current.get())
+    }
+
+    pub(crate) fn tag_of(&self, subject: &Pseudonym) -> SubjectTag {
+        subject_tag(&self.0.keys.index, subject)
+    }
+
+    /// The key of a subject, if it is known here.
+    pub(crate) fn key_of(&self, subject: &Pseudonym) -> Result<Option<Keyed>, LedgerError> {
+        self.0.vault.find(&*self.index()?, &self.0.journal, subject, &self.tag_of(subject))
     }
 
     pub(crate) fn random16(&self) -> Result<[u8; 16], LedgerError> {
@@ -255,14 +288,16 @@ impl Ledger {
     }
 
     pub(crate) fn sealed_row(&self, row: &Row) -> Result<Vec<u8>, LedgerError> {
-        row.seal(&self.0.row_key, &*self.0.entropy)
+        row.seal(&self.0.keys.row, &*self.0.entropy)
     }
 
-    /// Queues events; the receiver gets the outcome.
+    /// Queues events; the receiver gets the outcome. `hold` is let go when they are durable or have failed, even if the
+    /// caller went away; the caller keeps its own clone while it has the admission's lock.
     pub(crate) fn submit(
         &self,
         events: Vec<Event>,
         priority: Priority,
+        hold: Option<Arc<Vec<InFlight>>>,
     ) -> Result<oneshot::Receiver<journal::Result<Vec<Acked>>>, LedgerError> {
         let (send, receive) = oneshot::channel();
         self.0.journal.submit_with(
@@ -271,6 +306,7 @@ impl Ledger {
             Box::new(move |outcome| {
                 // Nobody waits any more when the caller went away; the events are durable all the same.
                 drop(send.send(outcome));
+                drop(hold);
             }),
         )?;
         Ok(receive)
@@ -286,19 +322,39 @@ impl Ledger {
         }
     }
 
-    pub(crate) async fn one(&self, event: Event, priority: Priority) -> Result<Acked, LedgerError> {
-        let acked = Self::durable(self.submit(vec![event], priority)?).await?;
+    pub(crate) async fn one(
+        &self,
+        event: Event,
+        priority: Priority,
+        hold: Option<InFlight>,
+    ) -> Result<Acked, LedgerError> {
+        let hold = hold.map(|h| Arc::new(vec![h]));
+        let acked = Self::durable(self.submit(vec![event], priority, hold)?).await?;
         acked.into_iter().next().ok_or_else(|| LedgerError::Stopped("the journal gave no acknowledgement".into()))
     }
 
     /// Waits until the index has the event.
     pub(crate) async fn visible(&self, seq: u64) -> Result<(), LedgerError> {
-        let mut applied = self.0.applied.clone();
-        applied
-            .wait_for(|next_seq| *next_seq > seq)
-            .await
-            .map(|_| ())
-            .map_err(|_closed| LedgerError::Index("the journal's reader has ended".into()))
+        let mut progress = self.0.progress.clone();
+        let ended = || LedgerError::Index("the journal's reader has ended".into());
+        let now = *progress.wait_for(|p| p.broken || p.next_seq > seq).await.map_err(|_closed| ended())?;
+        if now.next_seq > seq { Ok(()) } else { Err(LedgerError::Index("it lacks this event; restart the node".into())) }
+    }
+}
+
+impl Drop for Inner {
+    /// The journal's reader borrows the journal while it applies a frame. Were it the last to let go, the journal would
+    /// end on that reader's own thread, waiting for a writer that may wait for the reader.
+    fn drop(&mut self) {
+        for _ in 0..LAST_FRAMES_WAIT_MS {
+            let (status, progress) = (self.journal.status(), *self.progress.borrow());
+            let applied = progress.broken || progress.next_seq >= status.head.next_seq;
+            if applied && status.queued_events == 0 && Arc::strong_count(&self.journal) == 1 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        warn!("the journal's reader is still busy");
     }
 }
 
@@ -334,7 +390,7 @@ fn ready_index(
     opened: Opened,
     journal: &Journal,
     recovery: &journal::Recovery,
-    row_key: &RowKey,
+    keys: &RowKeys,
     opening: &mut Opening,
 ) -> Result<SledIndex, LedgerError> {
     let (builder, why) = match opened {
@@ -346,7 +402,7 @@ fn ready_index(
         warn!(%why, events = recovery.next_seq, "the index is rebuilt from the journal");
         opening.rebuilt = Some(why);
     }
-    let (index, events) = rebuild(journal, builder, row_key)?;
+    let (index, events) = rebuild(journal, builder, keys)?;
     opening.replayed += events;
     info!(events, "the index is complete");
     Ok(index)

@@ -11,6 +11,7 @@ mod admission;
 mod consents;
 mod erase;
 mod error;
+mod gone;
 mod ledger;
 mod project;
 mod put;

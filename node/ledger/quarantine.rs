@@ -10,9 +10,11 @@ use zeroize::Zeroizing;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::row::{Row, Tag};
-use crate::tables::{At, QUARANTINE, decode, join};
+use crate::tables::{QUARANTINE, QuarantineValue, decode, join};
 
 const QUARANTINE_AAD: &[u8] = b"quarantine/v1";
+/// A list of entries ends early beyond this many bytes: they are all in memory.
+const LIST_BYTES: usize = 32 << 20;
 
 /// A record to set aside.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl std::fmt::Debug for QuarantineEntry {
 impl Drop for QuarantineEntry {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.original);
+        zeroize::Zeroize::zeroize(&mut self.outcome_json);
     }
 }
 
@@ -69,12 +72,16 @@ impl Ledger {
     /// Sets a record aside. Its handle is the acknowledgement's sequence number.
     ///
     /// # Errors
-    /// As [`LedgerError`] says.
+    /// [`LedgerError::Erased`] while the person's data is being erased; otherwise as [`LedgerError`] says.
     pub async fn quarantine(&self, entry: Quarantined) -> Result<Acked, LedgerError> {
+        let hold = match entry.subject {
+            Some(subject) => Some(self.hold(subject).ok_or(LedgerError::Erased)?),
+            None => None,
+        };
         let tag = self.source_tag(&entry.source);
         // Only a person already known has a key to seal it under; otherwise the node's own serves.
         let keyed = match &entry.subject {
-            Some(subject) => self.0.vault.find(&*self.index(), &self.0.journal, subject)?,
+            Some(subject) => self.key_of(subject)?,
             None => None,
         };
         let key = keyed.as_ref().map_or_else(|| self.0.vault.node(), |k| &k.key);
@@ -82,7 +89,7 @@ impl Ledger {
         let mut leaf = self
             .leaf_now(EventType::RecordQuarantined)
             .xid(xid)
-            .text("src", &entry.source)
+            .hex("src", &tag)
             .reason(entry.reason)
             .hex("pc", &key.commitment(*xid.as_bytes(), &entry.original)?);
         if let Some(keyed) = &keyed {
@@ -101,12 +108,13 @@ impl Ledger {
             Zeroizing::new(postcard::to_allocvec(&kept).map_err(|e| LedgerError::Sealed(e.to_string()))?);
         let body = key.seal_body(&plain, QUARANTINE_AAD, &*self.0.entropy)?;
         let row = self.sealed_row(&Row::Quarantine { source: tag, owner: keyed.as_ref().map(|k| k.owner) })?;
-        let acked = self.one(Event { leaf: leaf.to_bytes(), row, body }, Priority::Data).await?;
+        let acked = self.one(Event { leaf: leaf.to_bytes(), row, body }, Priority::Data, hold).await?;
         self.visible(acked.seq()).await?;
         Ok(acked)
     }
 
-    /// Entries of a source, oldest first, behind `after`, at most `limit`.
+    /// Entries of a source, oldest first, behind `after`, at most `limit`, fewer when they are large: the list has come to
+    /// its end when nothing is given.
     ///
     /// # Errors
     /// [`LedgerError::Index`], [`LedgerError::Damaged`].
@@ -120,8 +128,18 @@ impl Ledger {
         let from = join(&tag, &after.map_or(0, |a| a.saturating_add(1)).to_be_bytes());
         let to = join(&tag, &[0xff; 9]);
         let limit = limit.min(index::MAX_RANGE_ROWS);
-        let rows = self.index().range(QUARANTINE, &from, Some(&to), Order::Forward, limit)?;
-        rows.iter().map(|(_, value)| self.open_quarantined(decode::<At>(value)?.into())).collect()
+        let rows = self.index()?.range(QUARANTINE, &from, Some(&to), Order::Forward, limit)?;
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for (_, value) in &rows {
+            let location = Location::from(decode::<QuarantineValue>(value)?.at);
+            bytes += location.body_len as usize;
+            if bytes > LIST_BYTES && !entries.is_empty() {
+                break;
+            }
+            entries.push(self.open_quarantined(location)?);
+        }
+        Ok(entries)
     }
 
     /// One entry of a source.
@@ -130,8 +148,8 @@ impl Ledger {
     /// [`LedgerError::QuarantineNotFound`].
     pub fn quarantine_entry(&self, source: &str, id: u64) -> Result<QuarantineEntry, LedgerError> {
         let key = join(&self.source_tag(source), &id.to_be_bytes());
-        let value = self.index().get(QUARANTINE, &key)?.ok_or(LedgerError::QuarantineNotFound)?;
-        self.open_quarantined(decode::<At>(&value)?.into())
+        let value = self.index()?.get(QUARANTINE, &key)?.ok_or(LedgerError::QuarantineNotFound)?;
+        self.open_quarantined(decode::<QuarantineValue>(&value)?.at.into())
     }
 
     /// Ends an entry and overwrites its bytes.
@@ -141,26 +159,25 @@ impl Ledger {
     pub async fn close_quarantine(&self, source: &str, id: u64, how: &str) -> Result<Acked, LedgerError> {
         let tag = self.source_tag(source);
         let key = join(&tag, &id.to_be_bytes());
-        let value = self.index().get(QUARANTINE, &key)?.ok_or(LedgerError::QuarantineNotFound)?;
-        let location = Location::from(decode::<At>(&value)?);
+        if self.index()?.get(QUARANTINE, &key)?.is_none() {
+            return Err(LedgerError::QuarantineNotFound);
+        }
         let leaf = self.leaf_now(EventType::QuarantineClosed).xid(self.new_exchange()?).number("q", id).text("how", how);
         let row = self.sealed_row(&Row::QuarantineClosed { source: tag, seq: id })?;
         let event = Event { leaf: leaf.to_bytes(), row, body: Vec::new() };
-        let acked = self.one(event, Priority::Audit).await?;
+        let acked = self.one(event, Priority::Audit, None).await?;
+        // The reader of the journal overwrites the bytes before it removes the row that leads to them; a crash in
+        // between is finished at the next start.
         self.visible(acked.seq()).await?;
-        // Crash before this: the entry is closed and its bytes stay sealed under the node's key.
-        self.0.journal.erase(&[location])?;
         Ok(acked)
     }
 
     fn open_quarantined(&self, location: Location) -> Result<QuarantineEntry, LedgerError> {
         let sealed = self.0.journal.read(&location)?;
-        let row = Row::open(&self.0.row_key, &sealed.row)?;
+        let row = Row::open(&self.0.keys.row, &sealed.row)?;
         let plain = match row.owner() {
             Some(owner) => self
-                .0
-                .vault
-                .find(&*self.index(), &self.0.journal, &owner.pseudonym())?
+                .key_of(&owner.pseudonym())?
                 .ok_or(LedgerError::Erased)?
                 .key
                 .open_body(&sealed.body, QUARANTINE_AAD)?,
@@ -172,7 +189,7 @@ impl Ledger {
         Ok(entry)
     }
 
-    fn source_tag(&self, source: &str) -> Tag {
-        self.0.index_key.tag16("source", source.as_bytes())
+    pub(crate) fn source_tag(&self, source: &str) -> Tag {
+        self.0.keys.index.tag16("source", source.as_bytes())
     }
 }

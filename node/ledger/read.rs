@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::put::{RECORD_AAD, RecordHeader, split_header};
-use crate::tables::{OWNED, OwnedValue, RECORD, RecordValue, decode, join, record_key, record_key_end, record_prefix};
+use crate::tables::{OWNED, OwnedRecord, OwnedValue, RECORD, RecordValue, decode, join, record_key, record_key_end, record_prefix};
 
 /// Index rows read at a time.
 const PORTION: usize = 512;
@@ -22,13 +22,15 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Older versions too.
     pub history: bool,
+    /// Only records up to this level: one whose level was raised above its type's does not even count.
+    pub level_max: Level,
 }
 
 impl Query {
     /// Everything.
     #[must_use]
     pub const fn all() -> Self {
-        Self { since: None, until: None, history: false }
+        Self { since: None, until: None, history: false, level_max: Level::HIGHEST }
     }
 
     fn holds(&self, effective_ms: i64) -> bool {
@@ -98,12 +100,16 @@ impl std::fmt::Debug for StoredRecord {
 }
 
 impl Ledger {
-    /// Whether a person is known here.
+    /// Whether a person is known here. One whose data is being erased is not.
     ///
     /// # Errors
     /// [`LedgerError::Index`], [`LedgerError::Damaged`].
     pub fn knows(&self, subject: &Pseudonym) -> Result<bool, LedgerError> {
-        Ok(self.0.vault.find(&*self.index(), &self.0.journal, subject)?.is_some())
+        match self.key_of(subject) {
+            Ok(found) => Ok(found.is_some()),
+            Err(LedgerError::Erased) => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// How many records of a type match, and the newest's clinical time.
@@ -117,6 +123,14 @@ impl Ledger {
         query: &Query,
     ) -> Result<Summary, LedgerError> {
         let mut summary = Summary::default();
+        if query.history {
+            self.walk_history(subject, code, query, |found| {
+                summary.records += 1;
+                let at = Timestamp::from_ms(found.position.effective_ms);
+                summary.newest = summary.newest.max(Some(at));
+            })?;
+            return Ok(summary);
+        }
         let mut after = None;
         loop {
             let page = self.find(subject, code, query, after, PORTION)?;
@@ -146,23 +160,23 @@ impl Ledger {
         if query.history {
             return self.find_in_history(subject, code, query, after, limit);
         }
-        let prefix = record_prefix(subject, code);
-        let from = query.since.map_or(prefix.clone(), |t| record_key(subject, code, t.as_ms(), 0));
-        let mut to = match (after, query.until) {
-            (Some(p), _) => record_key(subject, code, p.effective_ms, p.seq),
-            (None, Some(t)) => record_key(subject, code, t.as_ms(), 0),
-            (None, None) => join(&prefix, &[0xff; 17]),
-        };
+        let tag = self.tag_of(subject);
+        let prefix = record_prefix(&tag, code);
+        let from = query.since.map_or_else(|| prefix.clone(), |t| record_key(&tag, code, t.as_ms(), 0));
+        let end = query.until.map_or_else(|| join(&prefix, &[0xff; 17]), |t| record_key(&tag, code, t.as_ms(), 0));
+        let mut to = after.map_or_else(|| end.clone(), |p| record_key(&tag, code, p.effective_ms, p.seq).min(end.clone()));
         let mut page = Page::default();
         while page.found.len() < limit {
             let want = (limit - page.found.len()).min(PORTION);
-            let rows = self.index().range(RECORD, &from, Some(&to), Order::Reverse, want)?;
+            let rows = self.index()?.range(RECORD, &from, Some(&to), Order::Reverse, want)?;
             let full = rows.len() == want;
             for (key, value) in rows {
                 let (effective_ms, seq) =
                     record_key_end(&key).ok_or_else(|| LedgerError::Index("a key cannot be read".into()))?;
                 let value: RecordValue = decode(&value)?;
-                page.found.push(found(effective_ms, seq, value.level, value.at.into()));
+                if value.level <= query.level_max.get() {
+                    page.found.push(found(effective_ms, seq, value.level, value.at.into()));
+                }
                 to = key;
             }
             page.more = full;
@@ -182,26 +196,53 @@ impl Ledger {
         after: Option<Position>,
         limit: usize,
     ) -> Result<Page, LedgerError> {
-        let mut all = Vec::new();
-        let end = join(subject.as_bytes(), &[0xff; 9]);
-        let mut from = subject.as_bytes().to_vec();
+        let keep = limit.saturating_add(1);
+        let mut best: Vec<Found> = Vec::new();
+        let newest_first = |best: &mut Vec<Found>| {
+            best.sort_unstable_by_key(|f| std::cmp::Reverse(f.position));
+            best.truncate(keep);
+        };
+        self.walk_history(subject, code, query, |found| {
+            if after.is_none_or(|a| found.position < a) {
+                best.push(found);
+                // No more than twice a page is in memory, however much the person has.
+                if best.len() >= keep.saturating_mul(2) {
+                    newest_first(&mut best);
+                }
+            }
+        })?;
+        newest_first(&mut best);
+        let more = best.len() > limit;
+        best.truncate(limit);
+        Ok(Page { found: best, more })
+    }
+
+    /// Everything of one type that matches, in the order it was stored.
+    fn walk_history(
+        &self,
+        subject: &Pseudonym,
+        code: &RecordTypeCode,
+        query: &Query,
+        mut each: impl FnMut(Found),
+    ) -> Result<(), LedgerError> {
+        let tag = self.tag_of(subject);
+        let end = join(&tag, &[0xff; 9]);
+        let mut from = tag.to_vec();
         loop {
-            let rows = self.index().range(OWNED, &from, Some(&end), Order::Forward, PORTION)?;
-            let Some((last, _)) = rows.last() else { break };
+            let rows = self.index()?.range(OWNED, &from, Some(&end), Order::Forward, PORTION)?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
             from = join(last, &[0]);
             for (_, value) in &rows {
                 let value: OwnedValue = decode(value)?;
                 let location = Location::from(value.at);
-                if let Some(r) = value.record.filter(|r| &r.type_code == code && query.holds(r.effective_ms)) {
-                    all.push(found(r.effective_ms, location.seq, r.level, location));
+                let matches = |r: &OwnedRecord| {
+                    &r.type_code == code && query.holds(r.effective_ms) && r.level <= query.level_max.get()
+                };
+                if let Some(r) = value.record.filter(matches) {
+                    each(found(r.effective_ms, location.seq, r.level, location));
                 }
             }
         }
-        all.sort_unstable_by_key(|f| std::cmp::Reverse(f.position));
-        let mut rest: Vec<Found> = all.into_iter().filter(|f| after.is_none_or(|a| f.position < a)).collect();
-        let more = rest.len() > limit;
-        rest.truncate(limit);
-        Ok(Page { found: rest, more })
     }
 
     /// Opens a record.
@@ -209,8 +250,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Damaged`] with the place; [`LedgerError::Erased`].
     pub fn open_record(&self, subject: &Pseudonym, found: &Found) -> Result<StoredRecord, LedgerError> {
-        let keyed =
-            self.0.vault.find(&*self.index(), &self.0.journal, subject)?.ok_or(LedgerError::Erased)?;
+        let keyed = self.key_of(subject)?.ok_or(LedgerError::Erased)?;
         let sealed = self.0.journal.read(&found.location)?;
         let plain = keyed.key.open_body(&sealed.body, RECORD_AAD)?;
         let (header, original) =

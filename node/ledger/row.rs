@@ -73,8 +73,16 @@ pub(crate) struct RecordRow {
     pub(crate) content: Tag,
     /// For a Patient: source and id, so that other records can refer to it.
     pub(crate) patient: Option<Tag>,
-    /// The version it takes the place of: its clinical time and sequence number.
-    pub(crate) supersedes: Option<(i64, u64)>,
+    /// The version it takes the place of, which may have been of another type.
+    pub(crate) supersedes: Option<Superseded>,
+}
+
+/// Where the index lists the version that is taken the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Superseded {
+    pub(crate) type_code: RecordTypeCode,
+    pub(crate) effective_ms: i64,
+    pub(crate) seq: u64,
 }
 
 impl Row {

@@ -1,37 +1,49 @@
 //! The tables of the index, their keys and their values.
+//!
+//! No pseudonym is written here: a peer knows the pseudonyms of those it asked about, and must not find them on a
+//! stolen disk. A subject is named by a keyed tag.
 
 use journal::Location;
 use record::{Pseudonym, RecordTypeCode};
+use seal::HmacKey;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LedgerError;
-use crate::row::Tag;
+use crate::row::{Superseded, Tag};
 
 /// Version of the projection: an index written under another is rebuilt.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// pseudonym ‖ type ‖ 0 ‖ clinical time ‖ seq → [`RecordValue`]: the newest version of each record.
+/// subject tag ‖ type ‖ 0 ‖ clinical time ‖ seq → [`RecordValue`]: the newest version of each record.
 pub(crate) const RECORD: index::Table = index::Table(1);
-/// pseudonym ‖ seq → [`OwnedValue`]: every event sealed under the subject's key.
+/// subject tag ‖ seq → [`OwnedValue`]: every event sealed under the subject's key.
 pub(crate) const OWNED: index::Table = index::Table(2);
 /// series tag → [`SeriesValue`]: the newest version of a record.
 pub(crate) const SERIES: index::Table = index::Table(3);
 /// version tag → [`VersionValue`].
 pub(crate) const VERSION: index::Table = index::Table(4);
-/// patient tag → pseudonym.
+/// patient tag → subject tag.
 pub(crate) const PATIENT: index::Table = index::Table(5);
-/// pseudonym → [`SubjectValue`].
+/// subject tag → [`SubjectValue`].
 pub(crate) const SUBJECT: index::Table = index::Table(6);
-/// key handle → pseudonym.
+/// key handle → subject tag.
 pub(crate) const HANDLE: index::Table = index::Table(7);
-/// pseudonym ‖ consent id → location.
+/// subject tag ‖ consent id → location.
 pub(crate) const CONSENT: index::Table = index::Table(8);
-/// pseudonym ‖ consent id → seq of the withdrawal.
+/// subject tag ‖ consent id → seq of the withdrawal.
 pub(crate) const WITHDRAWN: index::Table = index::Table(9);
 /// exchange id → seq.
 pub(crate) const EXCHANGE: index::Table = index::Table(10);
-/// source tag ‖ seq → location.
+/// source tag ‖ seq → [`QuarantineValue`].
 pub(crate) const QUARANTINE: index::Table = index::Table(11);
+
+/// A subject in the index: HMAC of its pseudonym.
+pub(crate) type SubjectTag = [u8; 32];
+
+/// The tag of a subject.
+pub(crate) fn subject_tag(key: &HmacKey, pseudonym: &Pseudonym) -> SubjectTag {
+    key.tag32("subject", pseudonym.as_bytes())
+}
 
 /// A record as the index has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +55,7 @@ pub(crate) struct RecordValue {
 /// A location in serialisable form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct At {
-    seq: u64,
+    pub(crate) seq: u64,
     segment: u32,
     offset: u64,
     row_len: u32,
@@ -97,11 +109,11 @@ pub(crate) struct OwnedRecord {
     pub(crate) patient: Option<Tag>,
 }
 
-/// The newest version of a record series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The newest version of a record series, and whose series it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeriesValue {
-    pub(crate) seq: u64,
-    pub(crate) effective_ms: i64,
+    pub(crate) subject: SubjectTag,
+    pub(crate) newest: Superseded,
 }
 
 /// One stored version.
@@ -109,6 +121,13 @@ pub(crate) struct SeriesValue {
 pub(crate) struct VersionValue {
     pub(crate) seq: u64,
     pub(crate) content: Tag,
+}
+
+/// An entry of the quarantine, and whose it is when it is sealed under a subject's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct QuarantineValue {
+    pub(crate) at: At,
+    pub(crate) owner: Option<SubjectTag>,
 }
 
 /// A subject's key.
@@ -127,9 +146,9 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Ledge
 }
 
 /// Start of all keys of one type of a subject.
-pub(crate) fn record_prefix(pseudonym: &Pseudonym, code: &RecordTypeCode) -> Vec<u8> {
+pub(crate) fn record_prefix(subject: &SubjectTag, code: &RecordTypeCode) -> Vec<u8> {
     let mut key = Vec::with_capacity(32 + code.as_str().len() + 1 + 16);
-    key.extend_from_slice(pseudonym.as_bytes());
+    key.extend_from_slice(subject);
     key.extend_from_slice(code.as_str().as_bytes());
     key.push(0);
     key
@@ -140,8 +159,8 @@ pub(crate) const fn sortable(ms: i64) -> [u8; 8] {
     (ms.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-pub(crate) fn record_key(pseudonym: &Pseudonym, code: &RecordTypeCode, effective_ms: i64, seq: u64) -> Vec<u8> {
-    let mut key = record_prefix(pseudonym, code);
+pub(crate) fn record_key(subject: &SubjectTag, code: &RecordTypeCode, effective_ms: i64, seq: u64) -> Vec<u8> {
+    let mut key = record_prefix(subject, code);
     key.extend_from_slice(&sortable(effective_ms));
     key.extend_from_slice(&seq.to_be_bytes());
     key
@@ -165,7 +184,7 @@ mod tests {
 
     #[test]
     fn record_keys_sort_by_time_then_sequence() {
-        let p = Pseudonym::from_bytes([3; 32]);
+        let p = [3; 32];
         let code = RecordTypeCode::parse("vitals").unwrap();
         let keys: Vec<_> = [(-5, 9), (0, 1), (0, 2), (7, 0), (i64::MAX, 0)]
             .map(|(t, s)| record_key(&p, &code, t, s))

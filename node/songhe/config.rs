@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The file that `songhe init` writes: commented, and equal to the built-in defaults.
 pub const TEMPLATE: &str = include_str!("../../deploy/node.toml");
 
+/// Room in a segment beside the largest record: its header, its leaf and row, a new key, the frame.
+const ENVELOPE_BYTES: u64 = 64 << 10;
+
 /// Configuration of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,9 @@ pub struct Config {
     /// What it accepts at most.
     #[serde(default)]
     pub limits: Limits,
+    /// The journal's files.
+    #[serde(default)]
+    pub journal: JournalConfig,
     /// Which policy decides.
     #[serde(default)]
     pub policy: PolicyConfig,
@@ -76,7 +82,9 @@ pub struct DirectoryConfig {
 
 impl Default for DirectoryConfig {
     fn default() -> Self {
-        Self { pull_interval_s: 60 }
+        Self {
+            pull_interval_s: 60,
+        }
     }
 }
 
@@ -86,7 +94,7 @@ impl Default for DirectoryConfig {
 pub struct Limits {
     /// Bytes of one record (1024 to 16777216).
     pub record_bytes: usize,
-    /// Bytes of one Bundle (1024 to 134217728).
+    /// Bytes of one Bundle (1024 to 67108864).
     pub bundle_bytes: usize,
     /// Blinded identifiers a member may have evaluated in a minute.
     pub evaluations_per_minute: u32,
@@ -110,6 +118,23 @@ impl Default for Limits {
             stranger_refusals_per_minute: 600,
             connections: 4_096,
             index_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The journal's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// Bytes of each new segment file (1048576 to 268435456, a multiple of 4096); besides the one in use two spares are
+    /// kept ready.
+    pub segment_bytes: u64,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
         }
     }
 }
@@ -149,9 +174,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the line and the key.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|cause| ConfigError::Unreadable { file: file.into(), cause })?;
-        Self::parse(&text).map_err(|cause| ConfigError::Invalid { file: file.into(), cause })
+        let text = std::fs::read_to_string(file).map_err(|cause| ConfigError::Unreadable {
+            file: file.into(),
+            cause,
+        })?;
+        Self::parse(&text).map_err(|cause| ConfigError::Invalid {
+            file: file.into(),
+            cause,
+        })
     }
 
     /// Reads and checks a text.
@@ -164,33 +194,113 @@ impl Config {
             if (from..=to).contains(&value) {
                 Ok(())
             } else {
-                Err(format!("{name} must be between {from} and {to}, it is {value}"))
+                Err(format!(
+                    "{name} must be between {from} and {to}, it is {value}"
+                ))
             }
         };
-        range("directory.pull_interval_s", config.directory.pull_interval_s, 1, 86_400)?;
-        range("limits.record_bytes", config.limits.record_bytes as u64, 1024, 16 << 20)?;
-        range("limits.bundle_bytes", config.limits.bundle_bytes as u64, 1024, 128 << 20)?;
-        range("limits.evaluations_per_minute", config.limits.evaluations_per_minute.into(), 1, 10_000_000)?;
-        range("limits.requests_per_second", config.limits.requests_per_second.into(), 1, 1_000_000)?;
-        range("limits.stranger_refusals_per_minute", config.limits.stranger_refusals_per_minute.into(), 1, 1_000_000)?;
-        range("limits.connections", config.limits.connections as u64, 1, 100_000)?;
-        range("limits.index_cache_bytes", config.limits.index_cache_bytes, 1 << 20, 64 << 30)?;
+        range(
+            "directory.pull_interval_s",
+            config.directory.pull_interval_s,
+            1,
+            86_400,
+        )?;
+        range(
+            "limits.record_bytes",
+            config.limits.record_bytes as u64,
+            1024,
+            16 << 20,
+        )?;
+        range(
+            "limits.bundle_bytes",
+            config.limits.bundle_bytes as u64,
+            1024,
+            64 << 20,
+        )?;
+        range(
+            "limits.evaluations_per_minute",
+            config.limits.evaluations_per_minute.into(),
+            1,
+            10_000_000,
+        )?;
+        range(
+            "limits.requests_per_second",
+            config.limits.requests_per_second.into(),
+            1,
+            1_000_000,
+        )?;
+        range(
+            "limits.stranger_refusals_per_minute",
+            config.limits.stranger_refusals_per_minute.into(),
+            1,
+            1_000_000,
+        )?;
+        range(
+            "limits.connections",
+            config.limits.connections as u64,
+            1,
+            100_000,
+        )?;
+        range(
+            "limits.index_cache_bytes",
+            config.limits.index_cache_bytes,
+            1 << 20,
+            64 << 30,
+        )?;
+        let segment = config.journal.segment_bytes;
+        range("journal.segment_bytes", segment, 1 << 20, 256 << 20)?;
+        if !segment.is_multiple_of(4096) {
+            return Err(format!("journal.segment_bytes must be a multiple of 4096, it is {segment}"));
+        }
+        // A record that is taken must fit into one segment with its envelope, or it could never be stored.
+        if config.limits.record_bytes as u64 + ENVELOPE_BYTES > segment {
+            return Err(format!(
+                "limits.record_bytes must be at least {ENVELOPE_BYTES} less than journal.segment_bytes"
+            ));
+        }
         Ok(config)
     }
 
-    /// The template filled in for a member, as `songhe init` writes it.
+    /// The ledger's settings for a data folder.
     #[must_use]
-    pub fn fill_template(member: &MemberId, name: &str, kind: AgencyKind, district: DistrictCode, listen: &Listen) -> String {
+    pub fn ledger(&self, folder: &Path) -> ledger::Options {
+        let defaults = journal::Options::default();
+        let segment_size = self.journal.segment_bytes;
+        ledger::Options {
+            index_cache_bytes: self.limits.index_cache_bytes,
+            journal: journal::Options {
+                segment_size,
+                audit_reserve: defaults.audit_reserve.min(segment_size / 4),
+                ..defaults
+            },
+            ..ledger::Options::at(folder)
+        }
+    }
+
+    /// The template with this member's own values filled in, as `songhe init` writes it.
+    #[must_use]
+    pub fn fill_template(&self) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let mut out = String::with_capacity(TEMPLATE.len() + 256);
         for line in TEMPLATE.lines() {
             let filled = match line.split_once(" = ").map(|(key, _)| key) {
-                Some("member") => format!("member = {}", quoted(member.as_str())),
-                Some("name") => format!("name = {}", quoted(name)),
-                Some("kind") => format!("kind = {}", quoted(kind.as_str())),
-                Some("district") => format!("district = {}", quoted(&district.to_string())),
-                Some("peer") => format!("peer = {}", quoted(&listen.peer.to_string())),
-                Some("gateway") => format!("gateway = {}", quoted(&listen.gateway.to_string())),
+                Some("member") => format!("member = {}", quoted(self.member.as_str())),
+                Some("name") => format!("name = {}", quoted(&self.name)),
+                Some("kind") => format!("kind = {}", quoted(self.kind.as_str())),
+                Some("district") => format!("district = {}", quoted(&self.district.to_string())),
+                Some("peer") => format!("peer = {}", quoted(&self.listen.peer.to_string())),
+                Some("gateway") => {
+                    format!("gateway = {}", quoted(&self.listen.gateway.to_string()))
+                }
+                Some("# credential_file") if self.unlock.credential_file.is_some() => {
+                    let file = self
+                        .unlock
+                        .credential_file
+                        .as_deref()
+                        .unwrap_or(Path::new(""))
+                        .to_string_lossy();
+                    format!("credential_file = {}", quoted(&file))
+                }
                 _ => line.to_owned(),
             };
             out.push_str(&filled);
@@ -209,6 +319,7 @@ mod tests {
         let config = Config::parse(TEMPLATE).unwrap();
         assert_eq!(config.listen, Listen::default());
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.journal, JournalConfig::default());
         assert_eq!(config.directory, DirectoryConfig::default());
         assert_eq!(config.unlock, UnlockConfig::default());
         assert_eq!(config.policy, PolicyConfig::default());
@@ -218,17 +329,36 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let fault = Config::parse(&format!("{TEMPLATE}\n[limits2]\nx = 1\n")).unwrap_err();
         assert!(fault.contains("limits2"), "{fault}");
-        let fault = Config::parse(&TEMPLATE.replace("[limits]", "[limits]\nrecord_byte = 5")).unwrap_err();
+        let fault =
+            Config::parse(&TEMPLATE.replace("[limits]", "[limits]\nrecord_byte = 5")).unwrap_err();
         assert!(fault.contains("record_byte"), "{fault}");
-        assert!(Config::parse(&TEMPLATE.replace("pull_interval_s = 60", "pull_interval_s = 0")).is_err());
+        assert!(
+            Config::parse(&TEMPLATE.replace("pull_interval_s = 60", "pull_interval_s = 0"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_record_always_fits_a_segment() {
+        let with = |bytes: u64| {
+            let segment = format!("segment_bytes = {bytes}");
+            Config::parse(&TEMPLATE.replace("segment_bytes = 67108864", &segment))
+        };
+        assert_eq!(with(8 << 20).unwrap().ledger(Path::new("x")).journal.segment_size, 8 << 20);
+        for wrong in [4096, 4 << 20, (8 << 20) + 1, 1 << 30] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn the_filled_template_parses() {
-        let member = MemberId::parse("h-one").unwrap();
-        let district = DistrictCode::parse("500112").unwrap();
-        let text = Config::fill_template(&member, "第一\"医院", AgencyKind::Hospital, district, &Listen::default());
-        let config = Config::parse(&text).unwrap();
-        assert_eq!((config.member, config.name.as_str(), config.district), (member, "第一\"医院", district));
+        let mut config = Config::parse(TEMPLATE).unwrap();
+        config.member = MemberId::parse("h-one").unwrap();
+        config.name = "第一\"医院".into();
+        config.kind = AgencyKind::Community;
+        config.district = DistrictCode::parse("110101").unwrap();
+        config.listen.peer = SocketAddr::from(([10, 1, 2, 3], 9));
+        config.unlock.credential_file = Some("/run/\"kek".into());
+        assert_eq!(Config::parse(&config.fill_template()).unwrap(), config);
     }
 }

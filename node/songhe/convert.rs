@@ -4,8 +4,8 @@ use exchange::{Granted, LeafPosition, OutRecord, Query, Statement};
 use record::consent::{Consent, Effect, Evidence, EvidenceMethod, Grantor};
 use record::decision::Verb;
 use record::{
-    AgencyKind, ConsentId, ExchangeId, LawfulBasis, Level, MemberId, Obligation, Pseudonym, Purpose, ReasonCode,
-    RecordTypeCode, Refusal, Role, Tier, Timestamp,
+    AgencyKind, ConsentId, ExchangeId, LawfulBasis, Level, MemberId, Obligation, Pseudonym,
+    Purpose, ReasonCode, RecordTypeCode, Refusal, Role, Tier, Timestamp,
 };
 use wire::v1;
 
@@ -42,7 +42,10 @@ pub fn query(message: Option<v1::Query>) -> Result<Query, Refusal> {
     let mut types = Vec::with_capacity(message.record_types.len());
     for text in &message.record_types {
         let code = RecordTypeCode::parse(text).map_err(|_| {
-            Refusal::with_detail(ReasonCode::TypeUnknown, "a record type code has 2 to 32 characters of a-z and -")
+            Refusal::with_detail(
+                ReasonCode::TypeUnknown,
+                "a record type code has 2 to 32 characters of a-z and -",
+            )
         })?;
         if types.contains(&code) {
             return Err(malformed(format!("query.record_types names {code} twice")));
@@ -68,7 +71,8 @@ pub fn query(message: Option<v1::Query>) -> Result<Query, Refusal> {
 /// # Errors
 /// `REQUEST_MALFORMED`.
 pub fn purpose(text: &str) -> Result<Purpose, Refusal> {
-    Purpose::parse(text).ok_or_else(|| malformed("purpose is not a known HL7 v3 PurposeOfUse code, such as TREAT"))
+    Purpose::parse(text)
+        .ok_or_else(|| malformed("purpose is not a known HL7 v3 PurposeOfUse code, such as TREAT"))
 }
 
 /// A lawful basis; empty means consent.
@@ -79,7 +83,8 @@ pub fn basis(text: &str) -> Result<LawfulBasis, Refusal> {
     if text.is_empty() {
         return Ok(LawfulBasis::Consent);
     }
-    LawfulBasis::parse(text).ok_or_else(|| malformed("basis is not a known lawful basis, such as consent"))
+    LawfulBasis::parse(text)
+        .ok_or_else(|| malformed("basis is not a known lawful basis, such as consent"))
 }
 
 /// A statement that a peer signed.
@@ -90,7 +95,8 @@ pub fn statement(m: v1::RequestStatement) -> Result<Statement, Refusal> {
     let member = |text: &str| MemberId::parse(text).map_err(|e| malformed(e.to_string()));
     Ok(Statement {
         protocol: m.protocol,
-        xid: ExchangeId::from_slice(&m.exchange_id).map_err(|_| malformed("exchange_id has 16 bytes"))?,
+        xid: ExchangeId::from_slice(&m.exchange_id)
+            .map_err(|_| malformed("exchange_id has 16 bytes"))?,
         requester: member(&m.requester_id)?,
         holder: member(&m.holder_id)?,
         issued_at: Timestamp::from_ms(m.issued_at_ms),
@@ -102,8 +108,13 @@ pub fn statement(m: v1::RequestStatement) -> Result<Statement, Refusal> {
         purpose: purpose(&m.purpose)?,
         basis: basis(&m.basis)?,
         role: Role::parse(&m.role).ok_or_else(|| malformed("role is not a known role"))?,
-        actor_tag: m.actor_tag.as_slice().try_into().map_err(|_| malformed("actor_tag has 16 bytes"))?,
-        pseudonym: Pseudonym::from_slice(&m.pseudonym).map_err(|_| Refusal::new(ReasonCode::PseudonymMalformed))?,
+        actor_tag: m
+            .actor_tag
+            .as_slice()
+            .try_into()
+            .map_err(|_| malformed("actor_tag has 16 bytes"))?,
+        pseudonym: Pseudonym::from_slice(&m.pseudonym)
+            .map_err(|_| Refusal::new(ReasonCode::PseudonymMalformed))?,
         query: query(m.query)?,
         cursor: String::from_utf8(m.cursor).map_err(|_| Refusal::new(ReasonCode::CursorInvalid))?,
     })
@@ -124,7 +135,9 @@ pub fn consent(
     let effect = match v1::ConsentEffect::try_from(terms.effect) {
         Ok(v1::ConsentEffect::Permit) => Effect::Permit,
         Ok(v1::ConsentEffect::Refuse) => Effect::Refuse,
-        Ok(v1::ConsentEffect::Unspecified) | Err(_) => return Err(invalid("effect is permit or refuse")),
+        Ok(v1::ConsentEffect::Unspecified) | Err(_) => {
+            return Err(invalid("effect is permit or refuse"));
+        }
     };
     let grantor = match terms.grantor.as_str() {
         "" | "elder" => Grantor::Elder,
@@ -132,10 +145,18 @@ pub fn consent(
         "proxy" => Grantor::Proxy,
         _ => return Err(invalid("grantor is elder, guardian or proxy")),
     };
-    let method = if terms.evidence_method.is_empty() { "counter" } else { terms.evidence_method.as_str() };
+    let method = if terms.evidence_method.is_empty() {
+        "counter"
+    } else {
+        terms.evidence_method.as_str()
+    };
     let method = EvidenceMethod::parse(method)
         .ok_or_else(|| invalid("evidence_method is counter, paper, recording or electronic"))?;
-    let level = if terms.level_ceiling == 0 { 3 } else { terms.level_ceiling };
+    let level = if terms.level_ceiling == 0 {
+        3
+    } else {
+        terms.level_ceiling
+    };
     let level_ceiling = u8::try_from(level)
         .ok()
         .and_then(|l| Level::new(l).ok())
@@ -150,10 +171,25 @@ pub fn consent(
             method,
             sha256: (!terms.evidence_sha256.is_empty()).then_some(terms.evidence_sha256),
         },
-        recipients: each(&terms.recipient_ids, |t| MemberId::parse(t).ok(), "recipient_ids", &invalid)?,
-        recipient_kinds: each(&terms.recipient_kinds, AgencyKind::parse, "recipient_kinds", &invalid)?,
+        recipients: each(
+            &terms.recipient_ids,
+            |t| MemberId::parse(t).ok(),
+            "recipient_ids",
+            &invalid,
+        )?,
+        recipient_kinds: each(
+            &terms.recipient_kinds,
+            AgencyKind::parse,
+            "recipient_kinds",
+            &invalid,
+        )?,
         purposes: each(&terms.purposes, Purpose::parse, "purposes", &invalid)?,
-        types: each(&terms.record_types, |t| RecordTypeCode::parse(t).ok(), "record_types", &invalid)?,
+        types: each(
+            &terms.record_types,
+            |t| RecordTypeCode::parse(t).ok(),
+            "record_types",
+            &invalid,
+        )?,
         level_ceiling,
         from,
         until,
@@ -171,7 +207,9 @@ fn each<T>(
 ) -> Result<Vec<T>, Refusal> {
     texts
         .iter()
-        .map(|text| parse(text).ok_or_else(|| invalid(&format!("{field} has an entry that is not known"))))
+        .map(|text| {
+            parse(text).ok_or_else(|| invalid(&format!("{field} has an entry that is not known")))
+        })
         .collect()
 }
 
@@ -206,7 +244,11 @@ pub fn tier_name(tier: i32) -> &'static str {
 /// The place of a leaf.
 #[must_use]
 pub fn leaf_ref(leaf: &LeafPosition) -> v1::LeafRef {
-    v1::LeafRef { member_id: leaf.member.to_string(), seq: leaf.seq, exchange_id: leaf.xid.as_bytes().to_vec() }
+    v1::LeafRef {
+        member_id: leaf.member.to_string(),
+        seq: leaf.seq,
+        exchange_id: leaf.xid.as_bytes().to_vec(),
+    }
 }
 
 /// What was granted, with reasons as they may be told outside.
@@ -217,7 +259,11 @@ pub fn grants(grants: &std::collections::BTreeMap<RecordTypeCode, Granted>) -> V
         .map(|(code, grant)| v1::TypeGrant {
             record_type: code.to_string(),
             tier: tier(grant.tier).into(),
-            reasons: grant.reasons.iter().map(|r| reason_message(r.told_outside(), None)).collect(),
+            reasons: grant
+                .reasons
+                .iter()
+                .map(|r| reason_message(r.told_outside(), None))
+                .collect(),
             masked_groups: grant.mask.clone(),
         })
         .collect()

@@ -30,8 +30,17 @@ pub struct Dialer {
 impl Dialer {
     /// A dialer that presents this certificate.
     #[must_use]
-    pub fn new(roster: Arc<Roster>, certificate: Arc<ReloadableCert>, clock: Arc<dyn Clock>) -> Self {
-        Self { roster, certificate, clock, open: Mutex::default() }
+    pub fn new(
+        roster: Arc<Roster>,
+        certificate: Arc<ReloadableCert>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            roster,
+            certificate,
+            clock,
+            open: Mutex::default(),
+        }
     }
 
     /// The channel to a member; it connects when it is first used.
@@ -39,7 +48,10 @@ impl Dialer {
     /// # Errors
     /// `PEER_UNKNOWN`, `PEER_SUSPENDED`.
     pub fn channel(&self, member: &MemberId) -> Result<(Arc<Member>, Channel), Refusal> {
-        let member = self.roster.find(member).ok_or_else(|| Refusal::new(ReasonCode::PeerUnknown))?;
+        let member = self
+            .roster
+            .find(member)
+            .ok_or_else(|| Refusal::new(ReasonCode::PeerUnknown))?;
         if !member.is_active() {
             return Err(Refusal::new(ReasonCode::PeerSuspended));
         }
@@ -49,8 +61,12 @@ impl Dialer {
         {
             return Ok((member, channel.clone()));
         }
-        let config = tls::client_config(&member, Arc::clone(&self.certificate), Arc::clone(&self.clock))
-            .map_err(|e| Refusal::with_detail(ReasonCode::Internal, e.to_string()))?;
+        let config = tls::client_config(
+            &member,
+            Arc::clone(&self.certificate),
+            Arc::clone(&self.clock),
+        )
+        .map_err(|e| Refusal::with_detail(ReasonCode::Internal, e.to_string()))?;
         let channel = lazy_channel(member.endpoints.clone(), config)
             .map_err(|e| Refusal::with_detail(ReasonCode::Internal, e))?;
         open.insert(member.id.clone(), (Arc::clone(&member), channel.clone()));
@@ -92,7 +108,10 @@ async fn connect(
     config: Arc<ClientConfig>,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let connector = TlsConnector::from(config);
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotConnected, "the member has no endpoint");
+    let mut last = std::io::Error::new(
+        std::io::ErrorKind::NotConnected,
+        "the member has no endpoint",
+    );
     for endpoint in endpoints {
         let attempt = async {
             let stream = TcpStream::connect((endpoint.host(), endpoint.port())).await?;
@@ -103,7 +122,9 @@ async fn connect(
         match tokio::time::timeout(Duration::from_millis(CONNECT_MS), attempt).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(fault)) => last = fault,
-            Err(_slow) => last = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time"),
+            Err(_slow) => {
+                last = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time")
+            }
         }
     }
     Err(last)

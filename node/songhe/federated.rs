@@ -9,7 +9,9 @@ use ledger::{Access, AccessDetail};
 use prost::Message as _;
 use record::decision::Verb;
 use record::leaf::EventType;
-use record::{ExchangeId, LawfulBasis, MemberId, Pseudonym, Purpose, ReasonCode, Refusal, ResidentId, Role};
+use record::{
+    ExchangeId, LawfulBasis, MemberId, Pseudonym, Purpose, ReasonCode, Refusal, ResidentId, Role,
+};
 use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -54,7 +56,9 @@ pub struct Asking {
 
 impl std::fmt::Debug for Asking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asking").field("purpose", &self.purpose).finish_non_exhaustive()
+        f.debug_struct("Asking")
+            .field("purpose", &self.purpose)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,11 +90,20 @@ impl Asking {
         let named = subject.filter(|s| !s.value.is_empty());
         let subject = match (named, about_person) {
             (Some(named), _) => Some(Arc::new(crate::subjects::parse(node, Some(named))?)),
-            (None, true) => return Err(Refusal::with_detail(ReasonCode::SubjectInvalid, "subject is missing")),
+            (None, true) => {
+                return Err(Refusal::with_detail(
+                    ReasonCode::SubjectInvalid,
+                    "subject is missing",
+                ));
+            }
             (None, false) => None,
         };
-        let intent = intent
-            .ok_or_else(|| Refusal::with_detail(ReasonCode::RequestMalformed, "intent is missing: name a purpose"))?;
+        let intent = intent.ok_or_else(|| {
+            Refusal::with_detail(
+                ReasonCode::RequestMalformed,
+                "intent is missing: name a purpose",
+            )
+        })?;
         let deadline_ms = match deadline_ms {
             0 => DEADLINE_DEFAULT_MS,
             ms => ms.clamp(DEADLINE_MIN_MS, DEADLINE_MAX_MS),
@@ -101,7 +114,9 @@ impl Asking {
             purpose: convert::purpose(&intent.purpose)?,
             basis: convert::basis(&intent.basis)?,
             role: client.role(),
-            actor_tag: node.actors.tag16("actor", client.name().as_str().as_bytes()),
+            actor_tag: node
+                .actors
+                .tag16("actor", client.name().as_str().as_bytes()),
             deadline: Duration::from_millis(deadline_ms.into()),
             cursor: Vec::new(),
         })
@@ -127,7 +142,8 @@ pub fn members(node: &Node, named: &[String]) -> Result<Vec<MemberId>, Refusal> 
     named
         .iter()
         .map(|text| {
-            MemberId::parse(text).map_err(|e| Refusal::with_detail(ReasonCode::RequestMalformed, e.to_string()))
+            MemberId::parse(text)
+                .map_err(|e| Refusal::with_detail(ReasonCode::RequestMalformed, e.to_string()))
         })
         .collect()
 }
@@ -141,12 +157,21 @@ pub fn locate(
 ) -> mpsc::Receiver<Result<v1::FederatedLocateResponse, Status>> {
     let (send, receive) = mpsc::channel(RESULTS_AHEAD);
     for member in members {
-        let (node, known, asking, send) = (Arc::clone(node), Arc::clone(known), asking.clone(), send.clone());
+        let (node, known, asking, send) = (
+            Arc::clone(node),
+            Arc::clone(known),
+            asking.clone(),
+            send.clone(),
+        );
         tokio::spawn(async move {
             let started = now();
             let asked = in_time(asking.deadline, locate_one(&node, &known, &asking, &member)).await;
             let elapsed_ms = elapsed(started);
-            let mut result = v1::FederatedLocateResponse { member_id: member.to_string(), elapsed_ms, ..Default::default() };
+            let mut result = v1::FederatedLocateResponse {
+                member_id: member.to_string(),
+                elapsed_ms,
+                ..Default::default()
+            };
             match asked {
                 Ok(answer) => {
                     result.outcome = outcome_of(!answer.holdings.is_empty()).into();
@@ -184,7 +209,12 @@ pub fn fetch(
 ) -> mpsc::Receiver<Result<v1::FederatedFetchResponse, Status>> {
     let (send, receive) = mpsc::channel(RESULTS_AHEAD);
     for member in members {
-        let (node, known, asking, send) = (Arc::clone(node), Arc::clone(known), asking.clone(), send.clone());
+        let (node, known, asking, send) = (
+            Arc::clone(node),
+            Arc::clone(known),
+            asking.clone(),
+            send.clone(),
+        );
         tokio::spawn(async move {
             let started = now();
             let fetched = fetch_one(&node, &known, &asking, &member, &send, started).await;
@@ -218,7 +248,9 @@ async fn locate_one(
     let (_, channel) = node.dialer.channel(member)?;
     let (request, xid) = prepare(node, known, asking, member, Verb::Locate).await?;
     let answer = PeerServiceClient::new(channel)
-        .locate(v1::LocateRequest { request: Some(request) })
+        .locate(v1::LocateRequest {
+            request: Some(request),
+        })
         .await
         .map_err(|status| Failed::told(&status))?
         .into_inner();
@@ -243,9 +275,12 @@ async fn fetch_one(
         let (_, channel) = node.dialer.channel(member)?;
         let (request, xid) = prepare(node, known, asking, member, Verb::Fetch).await?;
         // A page of a thousand short records or one long one: above the default limit of a message.
-        let mut client = PeerServiceClient::new(channel).max_decoding_message_size(crate::serve::MESSAGE_MAX);
+        let mut client =
+            PeerServiceClient::new(channel).max_decoding_message_size(crate::serve::MESSAGE_MAX);
         let stream = client
-            .fetch(v1::FetchRequest { request: Some(request) })
+            .fetch(v1::FetchRequest {
+                request: Some(request),
+            })
             .await
             .map_err(|status| Failed::told(&status))?
             .into_inner();
@@ -254,7 +289,12 @@ async fn fetch_one(
     let (mut stream, xid) = in_time(asking.deadline, opened).await?;
     let mut any = false;
     loop {
-        let next = async { stream.message().await.map_err(|status| Failed::told(&status)) };
+        let next = async {
+            stream
+                .message()
+                .await
+                .map_err(|status| Failed::told(&status))
+        };
         let Some(page) = in_time(asking.deadline, next).await? else {
             return Err(invalid("its stream ended before it said so"));
         };
@@ -313,8 +353,17 @@ async fn prepare(
     }
     .encode_to_vec();
     record_question(node, asking, member, verb, xid, &statement).await?;
-    let signature = node.receipt.sign(exchange::REQUEST_LABEL, &statement).to_vec();
-    Ok((v1::SignedRequest { statement, signature }, xid))
+    let signature = node
+        .receipt
+        .sign(exchange::REQUEST_LABEL, &statement)
+        .to_vec();
+    Ok((
+        v1::SignedRequest {
+            statement,
+            signature,
+        },
+        xid,
+    ))
 }
 
 async fn pseudonym_at(
@@ -358,21 +407,41 @@ async fn record_question(
         detail: AccessDetail(Zeroizing::new(statement.to_vec())),
         rests_on: None,
     };
-    node.ledger().record_access(access).await.map_err(Refusal::from)?;
+    let _acked = node
+        .ledger()
+        .record_access(access)
+        .await
+        .map_err(Refusal::from)?;
     Ok(())
 }
 
-fn check_leaf(leaf: Option<&v1::LeafRef>, member: &MemberId, xid: ExchangeId) -> Result<(), Failed> {
-    let ok = leaf.is_some_and(|l| l.member_id == member.as_str() && l.exchange_id == xid.as_bytes());
-    if ok { Ok(()) } else { Err(invalid("it names no leaf of this exchange")) }
+fn check_leaf(
+    leaf: Option<&v1::LeafRef>,
+    member: &MemberId,
+    xid: ExchangeId,
+) -> Result<(), Failed> {
+    let ok =
+        leaf.is_some_and(|l| l.member_id == member.as_str() && l.exchange_id == xid.as_bytes());
+    if ok {
+        Ok(())
+    } else {
+        Err(invalid("it names no leaf of this exchange"))
+    }
 }
 
 fn invalid(detail: &str) -> Failed {
-    Failed { refusal: Refusal::with_detail(ReasonCode::AnswerInvalid, detail), leaf: None }
+    Failed {
+        refusal: Refusal::with_detail(ReasonCode::AnswerInvalid, detail),
+        leaf: None,
+    }
 }
 
 const fn outcome_of(any: bool) -> v1::MemberOutcome {
-    if any { v1::MemberOutcome::Data } else { v1::MemberOutcome::Nothing }
+    if any {
+        v1::MemberOutcome::Data
+    } else {
+        v1::MemberOutcome::Nothing
+    }
 }
 
 /// Why one member gave nothing.
@@ -385,13 +454,18 @@ impl Failed {
     fn told(status: &Status) -> Self {
         match refusal_in(status) {
             Some((refusal, leaf)) => Self { refusal, leaf },
-            None => Self { refusal: told_by(status), leaf: None },
+            None => Self {
+                refusal: told_by(status),
+                leaf: None,
+            },
         }
     }
 
     const fn outcome(&self) -> v1::MemberOutcome {
         match self.refusal.reason {
-            ReasonCode::MemberUnreachable | ReasonCode::AnswerInvalid => v1::MemberOutcome::Unreachable,
+            ReasonCode::MemberUnreachable | ReasonCode::AnswerInvalid => {
+                v1::MemberOutcome::Unreachable
+            }
             _ => v1::MemberOutcome::Refused,
         }
     }
@@ -403,14 +477,24 @@ impl Failed {
 
 impl From<Refusal> for Failed {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, leaf: None }
+        Self {
+            refusal,
+            leaf: None,
+        }
     }
 }
 
-async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+async fn in_time<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
     match tokio::time::timeout(deadline, work).await {
         Ok(outcome) => outcome,
-        Err(_elapsed) => Err(Refusal::with_detail(ReasonCode::MemberUnreachable, "no answer within the deadline").into()),
+        Err(_elapsed) => Err(Refusal::with_detail(
+            ReasonCode::MemberUnreachable,
+            "no answer within the deadline",
+        )
+        .into()),
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `keys/secrets.sealed` | the node's own secrets, sealed under the key-encryption key | pseudonyms and signing keys are gone |
 //! | `certificates/` | own authority and node certificate | issue again |
 //! | `authority.vkey`, `directory.note` | whom to trust, and the newest directory | get them from the authority or a peer |
+//! | `card.json` | this member's description with proofs, for the authority | `init` of a new folder; the directory has the same |
 //! | `revoked.txt` | client certificates taken back | those certificates work again until they expire |
 //! | `journal/` | the record of truth | restore it |
 //! | `index/` | look-ups | rebuilt at the next start |
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use federation::certificate::Validity;
 use federation::{
-    CaCertificate, Endpoint, FederationName, Issued, Member, MemberCa, MemberCard, MemberStatus, OprfPublicKey,
-    ReceiptPublicKey, Revoked, WitnessKey,
+    CaCertificate, Endpoint, FederationName, Issued, Member, MemberCa, MemberCard, MemberStatus,
+    OprfPublicKey, ReceiptPublicKey, Revoked, WitnessKey,
 };
 use record::{Clock, CreditCode, Timestamp};
 use ring::rand::SystemRandom;
@@ -95,9 +96,17 @@ impl Home {
     ///
     /// # Errors
     /// When the folder already holds a node, or something cannot be written.
-    pub fn init(&self, founding: &Founding<'_>, unlock: &Unlock, now: Timestamp) -> Result<MemberCard, HomeError> {
+    pub fn init(
+        &self,
+        founding: &Founding<'_>,
+        unlock: &Unlock,
+        now: Timestamp,
+    ) -> Result<MemberCard, HomeError> {
         if self.path("node.toml").exists() || self.path("keys").exists() {
-            return Err(HomeError::at(&self.0, &"a node lives here already; choose another folder"));
+            return Err(HomeError::at(
+                &self.0,
+                &"a node lives here already; choose another folder",
+            ));
         }
         for folder in [self.0.clone(), self.path("keys"), self.path("certificates")] {
             std::fs::DirBuilder::new()
@@ -131,8 +140,9 @@ impl Home {
         keep_pem(&mut secrets, name::CA_KEY_PEM, ca.key_pem().as_str())?;
         keep_pem(&mut secrets, name::TLS_KEY_PEM, issued.key_pem.as_str())?;
         let member = describe(founding, &ca, &secrets)?;
-        let receipt = SigningKey::from_seed(&*secrets.get32(name::RECEIPT_SEED).map_err(|e| fault(&e))?)
-            .map_err(|e| fault(&e))?;
+        let receipt =
+            SigningKey::from_seed(&*secrets.get32(name::RECEIPT_SEED).map_err(|e| fault(&e))?)
+                .map_err(|e| fault(&e))?;
         let card = MemberCard::create(
             founding.federation.clone(),
             member,
@@ -142,14 +152,28 @@ impl Home {
         )
         .map_err(|e| fault(&e))?;
 
-        keyring.save(&self.path("keys/kek.sealed"), unlock, &entropy).map_err(|e| fault(&e))?;
-        secrets.save(&self.path("keys/secrets.sealed"), keyring.current(), &entropy).map_err(|e| fault(&e))?;
+        keyring
+            .save(&self.path("keys/kek.sealed"), unlock, &entropy)
+            .map_err(|e| fault(&e))?;
+        secrets
+            .save(
+                &self.path("keys/secrets.sealed"),
+                keyring.current(),
+                &entropy,
+            )
+            .map_err(|e| fault(&e))?;
         self.write("certificates/ca.pem", ca.certificate().to_pem().as_bytes())?;
         self.write("certificates/node.pem", issued.chain_pem.as_bytes())?;
-        self.write("authority.vkey", format!("{}\n", founding.authority).as_bytes())?;
-        self.write("card.json", card.to_json().map_err(|e| fault(&e))?.as_bytes())?;
+        self.write(
+            "authority.vkey",
+            format!("{}\n", founding.authority).as_bytes(),
+        )?;
+        self.write(
+            "card.json",
+            card.to_json().map_err(|e| fault(&e))?.as_bytes(),
+        )?;
         // Last: a folder without it was left half made, and `init` says so.
-        let text = Config::fill_template(&config.member, &config.name, config.kind, config.district, &config.listen);
+        let text = config.fill_template();
         self.write("node.toml", text.as_bytes())?;
         Ok(card)
     }
@@ -167,8 +191,8 @@ impl Home {
     /// # Errors
     /// A wrong passphrase, or a damaged file.
     pub fn unlock(&self, unlock: &Unlock) -> Result<(Keyring, SecretFile), HomeError> {
-        let keyring =
-            Keyring::load(&self.path("keys/kek.sealed"), unlock).map_err(|e| HomeError(e.to_string()))?;
+        let keyring = Keyring::load(&self.path("keys/kek.sealed"), unlock)
+            .map_err(|e| HomeError(e.to_string()))?;
         let secrets = self.secrets(&keyring)?;
         Ok((keyring, secrets))
     }
@@ -178,7 +202,8 @@ impl Home {
     /// # Errors
     /// A damaged file.
     pub fn secrets(&self, keyring: &Keyring) -> Result<SecretFile, HomeError> {
-        SecretFile::load(&self.path("keys/secrets.sealed"), keyring).map_err(|e| HomeError(e.to_string()))
+        SecretFile::load(&self.path("keys/secrets.sealed"), keyring)
+            .map_err(|e| HomeError(e.to_string()))
     }
 
     /// The member's own certificate authority, without its key.
@@ -196,28 +221,45 @@ impl Home {
     /// When certificate and key are not there or do not fit.
     pub fn ca(&self, secrets: &SecretFile) -> Result<MemberCa, HomeError> {
         let key = pem_of(secrets, name::CA_KEY_PEM)?;
-        MemberCa::from_pem(&self.read_text("certificates/ca.pem")?, &key, &SystemRandom::new())
-            .map_err(|e| HomeError(e.to_string()))
+        MemberCa::from_pem(
+            &self.read_text("certificates/ca.pem")?,
+            &key,
+            &SystemRandom::new(),
+        )
+        .map_err(|e| HomeError(e.to_string()))
     }
 
     /// Issues a new node certificate and keeps its key. The running node takes it up by itself.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn renew(&self, keyring: &Keyring, endpoints: &[Endpoint], now: Timestamp) -> Result<Issued, HomeError> {
+    pub fn renew(
+        &self,
+        keyring: &Keyring,
+        endpoints: &[Endpoint],
+        now: Timestamp,
+    ) -> Result<Issued, HomeError> {
         let secrets = self.secrets(keyring)?;
         let issued = self.issue_node(&self.ca(&secrets)?, endpoints, now)?;
         let pem = Zeroizing::new(issued.key_pem.as_str().as_bytes().to_vec());
-        SecretFile::update(&self.path("keys/secrets.sealed"), keyring, &SystemEntropy::new(), |s| {
-            s.insert(name::TLS_KEY_PEM, pem)
-        })
+        SecretFile::update(
+            &self.path("keys/secrets.sealed"),
+            keyring,
+            &SystemEntropy::new(),
+            |s| s.insert(name::TLS_KEY_PEM, pem),
+        )
         .map_err(|e| HomeError(e.to_string()))?;
         // Crash before this: key and certificate do not fit; the node goes on with what it has, and this is run again.
         self.write("certificates/node.pem", issued.chain_pem.as_bytes())?;
         Ok(issued)
     }
 
-    fn issue_node(&self, ca: &MemberCa, endpoints: &[Endpoint], now: Timestamp) -> Result<Issued, HomeError> {
+    fn issue_node(
+        &self,
+        ca: &MemberCa,
+        endpoints: &[Endpoint],
+        now: Timestamp,
+    ) -> Result<Issued, HomeError> {
         let mut hosts = vec!["localhost"];
         let mut addresses = vec![IpAddr::from([127, 0, 0, 1])];
         for endpoint in endpoints {
@@ -231,7 +273,8 @@ impl Home {
             not_before: now.plus_ms(-3_600_000),
             not_after: now.plus_ms(NODE_CERTIFICATE_DAYS * DAY_MS),
         };
-        ca.issue_node(&hosts, &addresses, validity, &SystemRandom::new()).map_err(|e| HomeError(e.to_string()))
+        ca.issue_node(&hosts, &addresses, validity, &SystemRandom::new())
+            .map_err(|e| HomeError(e.to_string()))
     }
 
     /// The client certificates taken back.
@@ -253,7 +296,8 @@ impl Home {
     /// When it is not there or no key.
     pub fn authority(&self) -> Result<VerifierKey, HomeError> {
         let path = self.path("authority.vkey");
-        VerifierKey::parse(self.read_text("authority.vkey")?.trim()).map_err(|e| HomeError::at(&path, &e))
+        VerifierKey::parse(self.read_text("authority.vkey")?.trim())
+            .map_err(|e| HomeError::at(&path, &e))
     }
 
     /// A text file inside.
@@ -280,7 +324,10 @@ impl Home {
 /// What the system says.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
     let attempt = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."));
         let temporary = path.with_extension("tmp");
         let mut file = std::fs::OpenOptions::new()
             .write(true)
@@ -297,7 +344,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
 }
 
 fn keep_pem(secrets: &mut SecretFile, name: &str, pem: &str) -> Result<(), HomeError> {
-    secrets.insert(name, Zeroizing::new(pem.as_bytes().to_vec())).map_err(|e| HomeError(e.to_string()))
+    secrets
+        .insert(name, Zeroizing::new(pem.as_bytes().to_vec()))
+        .map_err(|e| HomeError(e.to_string()))
 }
 
 /// A certificate authority from PEM.
@@ -305,7 +354,8 @@ fn keep_pem(secrets: &mut SecretFile, name: &str, pem: &str) -> Result<(), HomeE
 /// # Errors
 /// When it is no PEM, or no authority.
 pub fn ca_from_pem(pem: &str) -> Result<CaCertificate, HomeError> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| HomeError("not a certificate in PEM".into()))?;
+    let der = CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| HomeError("not a certificate in PEM".into()))?;
     CaCertificate::parse(&der).map_err(|e| HomeError(e.to_string()))
 }
 
@@ -314,11 +364,21 @@ pub fn ca_from_pem(pem: &str) -> Result<CaCertificate, HomeError> {
 /// # Errors
 /// When it is not there.
 pub fn pem_of(secrets: &SecretFile, name: &str) -> Result<Zeroizing<String>, HomeError> {
-    let bytes = secrets.get(name).ok_or_else(|| HomeError(format!("the secret {name} is missing; restore keys/secrets.sealed")))?;
-    String::from_utf8(bytes.to_vec()).map(Zeroizing::new).map_err(|e| HomeError(e.to_string()))
+    let bytes = secrets.get(name).ok_or_else(|| {
+        HomeError(format!(
+            "the secret {name} is missing; restore keys/secrets.sealed"
+        ))
+    })?;
+    String::from_utf8(bytes.to_vec())
+        .map(Zeroizing::new)
+        .map_err(|e| HomeError(e.to_string()))
 }
 
-fn describe(founding: &Founding<'_>, ca: &MemberCa, secrets: &SecretFile) -> Result<Member, HomeError> {
+fn describe(
+    founding: &Founding<'_>,
+    ca: &MemberCa,
+    secrets: &SecretFile,
+) -> Result<Member, HomeError> {
     let fault = |e: &dyn std::fmt::Display| HomeError(e.to_string());
     let config = founding.config;
     let seed = |name: &str| secrets.get32(name).map_err(|e| HomeError(e.to_string()));
@@ -327,7 +387,8 @@ fn describe(founding: &Founding<'_>, ca: &MemberCa, secrets: &SecretFile) -> Res
         Ok(*key.verifying_key().as_bytes())
     };
     let origin = format!("{}.{}", config.member, founding.federation);
-    let log = Signer::from_seed(&format!("{origin}/audit/1"), &*seed(name::LOG_SEED)?).map_err(|e| fault(&e))?;
+    let log = Signer::from_seed(&format!("{origin}/audit/1"), &*seed(name::LOG_SEED)?)
+        .map_err(|e| fault(&e))?;
     let oprf = oprf_key(secrets)?;
     Ok(Member {
         id: config.member.clone(),
@@ -339,7 +400,8 @@ fn describe(founding: &Founding<'_>, ca: &MemberCa, secrets: &SecretFile) -> Res
         endpoints: founding.endpoints.clone(),
         status: MemberStatus::Active,
         ca: ca.certificate().clone(),
-        receipt_key: ReceiptPublicKey::from_bytes(public(name::RECEIPT_SEED)?).map_err(|e| fault(&e))?,
+        receipt_key: ReceiptPublicKey::from_bytes(public(name::RECEIPT_SEED)?)
+            .map_err(|e| fault(&e))?,
         log_key: log.verifier().clone(),
         witness_key: WitnessKey::new(&format!("{origin}/witness"), public(name::WITNESS_SEED)?)
             .map_err(|e| fault(&e))?,
@@ -353,7 +415,9 @@ fn describe(founding: &Founding<'_>, ca: &MemberCa, secrets: &SecretFile) -> Res
 /// # Errors
 /// When its seed is not there.
 pub fn oprf_key(secrets: &SecretFile) -> Result<OprfKey, HomeError> {
-    let seed = secrets.get32(name::OPRF_SEED).map_err(|e| HomeError(e.to_string()))?;
+    let seed = secrets
+        .get32(name::OPRF_SEED)
+        .map_err(|e| HomeError(e.to_string()))?;
     OprfKey::derive(&seed, subject::KEY_INFO).map_err(|e| HomeError(e.to_string()))
 }
 
@@ -367,7 +431,10 @@ pub fn free_addresses() -> Result<Listen, HomeError> {
             .and_then(|l| l.local_addr())
             .map_err(|e| HomeError(e.to_string()))
     };
-    Ok(Listen { peer: free()?, gateway: free()? })
+    Ok(Listen {
+        peer: free()?,
+        gateway: free()?,
+    })
 }
 
 /// Now, by a clock.
@@ -382,6 +449,8 @@ pub fn now() -> Timestamp {
 /// When the system has none.
 pub fn random16() -> Result<[u8; 16], HomeError> {
     let mut bytes = [0; 16];
-    SystemEntropy::new().fill(&mut bytes).map_err(|e| HomeError(e.to_string()))?;
+    SystemEntropy::new()
+        .fill(&mut bytes)
+        .map_err(|e| HomeError(e.to_string()))?;
     Ok(bytes)
 }

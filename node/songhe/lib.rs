@@ -14,7 +14,7 @@ pub mod convert;
 pub mod demo;
 pub mod dial;
 pub mod federated;
-pub mod gateway_service;
+pub mod gateway;
 pub mod home;
 pub mod ingest;
 pub mod net;

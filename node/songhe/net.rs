@@ -48,13 +48,20 @@ impl Remote {
         let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .as_ref()
-            .filter(|v| v.directory_version == directory_version && (0..VERIFIED_FOR_MS).contains(&now.since_ms(v.at)))
+            .filter(|v| {
+                v.directory_version == directory_version
+                    && (0..VERIFIED_FOR_MS).contains(&now.since_ms(v.at))
+            })
             .map(|v| v.peer.clone())
     }
 
     /// Remembers a verification.
     pub fn remember(&self, peer: VerifiedPeer, directory_version: u64, at: Timestamp) {
-        let fresh = Verified { peer, directory_version, at };
+        let fresh = Verified {
+            peer,
+            directory_version,
+            at,
+        };
         *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
     }
 }
@@ -76,13 +83,21 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -108,13 +123,19 @@ impl AsyncWrite for Connection {
 }
 
 /// Accepts connections until the receiver is dropped. Each handshake runs on a task of its own.
-pub fn accept(listener: TcpListener, tls: Arc<ServerConfig>, connections: usize) -> mpsc::Receiver<io::Result<Connection>> {
+pub fn accept(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    connections: usize,
+) -> mpsc::Receiver<io::Result<Connection>> {
     let (send, receive) = mpsc::channel(64);
     let places = Arc::new(Semaphore::new(connections));
     let acceptor = TlsAcceptor::from(tls);
     tokio::spawn(async move {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
             let accepted = tokio::select! {
                 biased;
                 () = send.closed() => return,
@@ -132,12 +153,31 @@ pub fn accept(listener: TcpListener, tls: Arc<ServerConfig>, connections: usize)
             let (acceptor, send) = (acceptor.clone(), send.clone());
             tokio::spawn(async move {
                 drop(stream.set_nodelay(true));
-                let handshake = tokio::time::timeout(Duration::from_millis(HANDSHAKE_MS), acceptor.accept(stream));
+                let handshake = tokio::time::timeout(
+                    Duration::from_millis(HANDSHAKE_MS),
+                    acceptor.accept(stream),
+                );
                 match handshake.await {
                     Ok(Ok(stream)) => {
-                        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-                        let remote = Remote { chain: Arc::new(chain), address, verified: Arc::default() };
-                        drop(send.send(Ok(Connection { stream, remote, _place: place })).await);
+                        let chain = stream
+                            .get_ref()
+                            .1
+                            .peer_certificates()
+                            .unwrap_or_default()
+                            .to_vec();
+                        let remote = Remote {
+                            chain: Arc::new(chain),
+                            address,
+                            verified: Arc::default(),
+                        };
+                        drop(
+                            send.send(Ok(Connection {
+                                stream,
+                                remote,
+                                _place: place,
+                            }))
+                            .await,
+                        );
                     }
                     Ok(Err(fault)) => debug!(%fault, "a handshake failed"),
                     Err(_slow) => debug!("a handshake took too long"),

@@ -119,7 +119,10 @@ impl Node {
     /// The status to answer.
     pub async fn client<T>(&self, request: &Request<T>) -> Result<VerifiedClient, Status> {
         let remote = remote(request)?;
-        match self.clients.verify(&remote.chain, &self.revoked.load(), self.clock.now()) {
+        match self
+            .clients
+            .verify(&remote.chain, &self.revoked.load(), self.clock.now())
+        {
             Ok(client) => Ok(client),
             Err(refusal) => Err(self.turn_away(refusal).await),
         }
@@ -129,18 +132,31 @@ impl Node {
     ///
     /// # Errors
     /// The status to answer.
-    #[expect(clippy::result_large_err, reason = "the type tonic's interceptors need")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the type tonic's interceptors need"
+    )]
     pub fn anyone_known<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let remote = remote(request)?;
         let now = self.clock.now();
-        if self.clients.verify(&remote.chain, &self.revoked.load(), now).is_ok() {
+        if self
+            .clients
+            .verify(&remote.chain, &self.revoked.load(), now)
+            .is_ok()
+        {
             return Ok(());
         }
-        self.roster.verify_peer(&remote.chain, now).map(|_| ()).map_err(|r| status_of(&r))
+        self.roster
+            .verify_peer(&remote.chain, now)
+            .map(|_| ())
+            .map_err(|r| status_of(&r))
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's status is the error of every service")]
+#[expect(
+    clippy::result_large_err,
+    reason = "tonic's status is the error of every service"
+)]
 fn remote<T>(request: &Request<T>) -> Result<&Remote, Status> {
     // A connection without this was not accepted by `net`; never anonymous.
     request

@@ -34,7 +34,11 @@ impl Peers {
         match parse(message, verb) {
             Ok(signed) => Ok(signed),
             Err(refusal) => {
-                let refused = self.0.holder.refuse_peer(Some(&peer.member().id), None, refusal).await;
+                let refused = self
+                    .0
+                    .holder
+                    .refuse_peer(Some(&peer.member().id), None, refusal)
+                    .await;
                 Err(status_of_refused(&refused))
             }
         }
@@ -53,7 +57,11 @@ fn parse(message: Option<v1::SignedRequest>, verb: Verb) -> Result<Signed, Refus
     if statement.verb != verb {
         return Err(malformed("verb does not agree with the call"));
     }
-    Ok(Signed { statement, bytes: message.statement, signature: message.signature })
+    Ok(Signed {
+        statement,
+        bytes: message.statement,
+        signature: message.signature,
+    })
 }
 
 #[tonic::async_trait]
@@ -75,7 +83,9 @@ impl PeerService for Peers {
         for element in &message.blinded_elements {
             match <[u8; 32]>::try_from(element.as_slice()) {
                 Ok(element) if elements.len() < subject::MAX_BATCH => elements.push(element),
-                Ok(_) | Err(_) => return Err(refuse(Refusal::new(ReasonCode::PseudonymMalformed)).await),
+                Ok(_) | Err(_) => {
+                    return Err(refuse(Refusal::new(ReasonCode::PseudonymMalformed)).await);
+                }
             }
         }
         if let Err(refusal) = self.0.quotas.evaluate(member, elements.len()) {
@@ -97,9 +107,14 @@ impl PeerService for Peers {
         }
     }
 
-    async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
+    async fn locate(
+        &self,
+        request: Request<v1::LocateRequest>,
+    ) -> Result<Response<v1::LocateResponse>, Status> {
         let peer = self.0.peer(&request).await?;
-        let signed = self.signed(&peer, request.into_inner().request, Verb::Locate).await?;
+        let signed = self
+            .signed(&peer, request.into_inner().request, Verb::Locate)
+            .await?;
         match self.0.holder.locate(&peer, signed).await {
             Ok(released) => {
                 let (located, leaf) = released.into_reply();
@@ -124,10 +139,20 @@ impl PeerService for Peers {
 
     type FetchStream = ReceiverStream<Result<v1::FetchResponse, Status>>;
 
-    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+    async fn fetch(
+        &self,
+        request: Request<v1::FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
         let peer = self.0.peer(&request).await?;
-        let signed = self.signed(&peer, request.into_inner().request, Verb::Fetch).await?;
-        let fetching = self.0.holder.begin_fetch(&peer, signed).await.map_err(|r| status_of_refused(&r))?;
+        let signed = self
+            .signed(&peer, request.into_inner().request, Verb::Fetch)
+            .await?;
+        let fetching = self
+            .0
+            .holder
+            .begin_fetch(&peer, signed)
+            .await
+            .map_err(|r| status_of_refused(&r))?;
         let (send, receive) = mpsc::channel(PAGES_AHEAD);
         let node = Arc::clone(&self.0);
         tokio::spawn(async move { send_pages(&node, fetching, &send).await });
@@ -142,15 +167,25 @@ impl PeerService for Peers {
         self.0.peer(&request).await?;
         let held = self.0.roster.directory();
         let newer = held.directory().version() > request.into_inner().known_version;
-        let signed_directory = if newer { held.bytes().to_vec() } else { Vec::new() };
+        let signed_directory = if newer {
+            held.bytes().to_vec()
+        } else {
+            Vec::new()
+        };
         Ok(Response::new(v1::GetDirectoryResponse { signed_directory }))
     }
 }
 
-async fn send_pages(node: &Node, mut fetching: Fetching, send: &mpsc::Sender<Result<v1::FetchResponse, Status>>) {
+async fn send_pages(
+    node: &Node,
+    mut fetching: Fetching,
+    send: &mpsc::Sender<Result<v1::FetchResponse, Status>>,
+) {
     loop {
         // Room first: a page is decided and journalled only when the receiver can take it.
-        let Ok(place) = send.reserve().await else { return };
+        let Ok(place) = send.reserve().await else {
+            return;
+        };
         match node.holder.next_page(&mut fetching).await {
             Ok(Some(released)) => {
                 let (page, leaf) = released.into_reply();

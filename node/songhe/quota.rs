@@ -26,9 +26,15 @@ impl Quotas {
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
-            evaluations: RateLimiter::keyed(Quota::per_minute(at_least_one(limits.evaluations_per_minute))),
-            requests: RateLimiter::keyed(Quota::per_second(at_least_one(limits.requests_per_second))),
-            strangers: RateLimiter::direct(Quota::per_minute(at_least_one(limits.stranger_refusals_per_minute))),
+            evaluations: RateLimiter::keyed(Quota::per_minute(at_least_one(
+                limits.evaluations_per_minute,
+            ))),
+            requests: RateLimiter::keyed(Quota::per_second(at_least_one(
+                limits.requests_per_second,
+            ))),
+            strangers: RateLimiter::direct(Quota::per_minute(at_least_one(
+                limits.stranger_refusals_per_minute,
+            ))),
             clock: DefaultClock::default(),
         }
     }
@@ -77,13 +83,22 @@ mod tests {
 
     #[test]
     fn each_member_has_a_quota_of_its_own() {
-        let quotas = Quotas::new(&Limits { evaluations_per_minute: 4, ..Limits::default() });
-        let (a, b) = (MemberId::parse("h-a").unwrap(), MemberId::parse("h-b").unwrap());
+        let quotas = Quotas::new(&Limits {
+            evaluations_per_minute: 4,
+            ..Limits::default()
+        });
+        let (a, b) = (
+            MemberId::parse("h-a").unwrap(),
+            MemberId::parse("h-b").unwrap(),
+        );
         assert!(quotas.evaluate(&a, 4).is_ok());
         let refused = quotas.evaluate(&a, 1).unwrap_err();
         assert_eq!(refused.reason, ReasonCode::QuotaExceeded);
         assert!(refused.retry_after_ms.is_some_and(|ms| ms > 0));
         assert!(quotas.evaluate(&b, 1).is_ok());
-        assert!(quotas.evaluate(&b, 5).is_err(), "more than the quota ever holds");
+        assert!(
+            quotas.evaluate(&b, 5).is_err(),
+            "more than the quota ever holds"
+        );
     }
 }

@@ -8,12 +8,15 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use exchange::{Holder, HolderParts};
 use federation::{ClientVerifier, PresentedIdentity, ReloadableCert, Roster, tls};
-use ledger::{Ledger, LedgerHealth, Options, Secrets};
+use ledger::{Ledger, LedgerHealth, Secrets};
 use policy::{Bundle, Engine, EngineOptions};
 use record::decision::Agency;
 use record::leaf::EventType;
 use record::{Catalog, Clock, Decide, ReasonCode};
-use seal::{CursorKey, Entropy, HmacKey, Keyring, RowKey, SecretFile, SigningKey, SubjectKey, SystemEntropy, Unlock, name};
+use seal::{
+    CursorKey, Entropy, HmacKey, Keyring, RowKey, SecretFile, SigningKey, SubjectKey,
+    SystemEntropy, Unlock, name,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,7 +31,7 @@ use wire::v1::peer_service_server::PeerServiceServer;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::dial::Dialer;
-use crate::gateway_service::Gateway;
+use crate::gateway::Gateway;
 use crate::home::{ACTOR_KEY, Home, HomeError, NODE_KEY, oprf_key, pem_of};
 use crate::net;
 use crate::node::Node;
@@ -71,7 +74,14 @@ pub async fn start(home: Home, unlock: &Unlock) -> Result<Running, HomeError> {
     let (keyring, secrets) = home.unlock(unlock)?;
     let reloader = Reloader::open(&home, &config, keyring, &secrets, Arc::clone(&clock))?;
     let (ledger, opening) = open_ledger(&home, &config, unlock, &secrets, &clock).await?;
-    let node = Arc::new(assemble(&home, config, &secrets, &ledger, &reloader, Arc::clone(&clock))?);
+    let node = Arc::new(assemble(
+        &home,
+        config,
+        &secrets,
+        &ledger,
+        &reloader,
+        Arc::clone(&clock),
+    )?);
     record_start(&node, &opening).await?;
 
     let listen = |address: SocketAddr| async move {
@@ -82,19 +92,35 @@ pub async fn start(home: Home, unlock: &Unlock) -> Result<Running, HomeError> {
     let peers = listen(node.config.listen.peer).await?;
     let gateway = listen(node.config.listen.gateway).await?;
     let (peer_at, gateway_at) = (local(&peers)?, local(&gateway)?);
-    let config_tls =
-        tls::server_config(Arc::clone(&reloader.certificate), clock).map_err(|e| HomeError(e.to_string()))?;
+    let config_tls = tls::server_config(Arc::clone(&reloader.certificate), clock)
+        .map_err(|e| HomeError(e.to_string()))?;
     let (stop, stopped) = watch::channel(false);
     let mut servers = Vec::new();
-    for (listener, router) in [(peers, peer_router(&node, &stopped)?), (gateway, gateway_router(&node, &stopped)?)] {
-        let incoming = net::accept(listener, Arc::clone(&config_tls), node.config.limits.connections);
+    for (listener, router) in [
+        (peers, peer_router(&node, &stopped)?),
+        (gateway, gateway_router(&node, &stopped)?),
+    ] {
+        let incoming = net::accept(
+            listener,
+            Arc::clone(&config_tls),
+            node.config.limits.connections,
+        );
         let end = until(stopped.clone());
-        servers.push(tokio::spawn(router.serve_with_incoming_shutdown(ReceiverStream::new(incoming), end)));
+        servers.push(tokio::spawn(
+            router.serve_with_incoming_shutdown(ReceiverStream::new(incoming), end),
+        ));
     }
     tokio::spawn(reloader.watch(Arc::clone(&node), stopped.clone()));
     tokio::spawn(pull_directory(Arc::clone(&node), home, stopped));
     info!(peer = %peer_at, gateway = %gateway_at, events = opening.events, "the node is serving");
-    Ok(Running { peer: peer_at, gateway: gateway_at, opening, node, stop, servers })
+    Ok(Running {
+        peer: peer_at,
+        gateway: gateway_at,
+        opening,
+        node,
+        stop,
+        servers,
+    })
 }
 
 impl Running {
@@ -111,11 +137,18 @@ impl Running {
     pub async fn stop(self) -> Result<(), HomeError> {
         self.stop.send_replace(true);
         for server in self.servers {
-            if tokio::time::timeout(Duration::from_millis(DRAIN_MS), server).await.is_err() {
+            if tokio::time::timeout(Duration::from_millis(DRAIN_MS), server)
+                .await
+                .is_err()
+            {
                 warn!("calls under way were cut after the drain time");
             }
         }
-        self.node.ledger().close().await.map_err(|e| HomeError(e.to_string()))
+        self.node
+            .ledger()
+            .close()
+            .await
+            .map_err(|e| HomeError(e.to_string()))
     }
 }
 
@@ -153,12 +186,14 @@ async fn open_ledger(
         index: HmacKey::from_bytes(&*key(name::INDEX_HMAC)?),
         node: SubjectKey::from_bytes(&*key(NODE_KEY)?),
     };
-    let options = Options { index_cache_bytes: config.limits.index_cache_bytes, ..Options::at(home.folder()) };
+    let options = config.ledger(home.folder());
     let clock = Arc::clone(clock);
-    tokio::task::spawn_blocking(move || Ledger::open(options, vault, clock, Arc::new(SystemEntropy::new())))
-        .await
-        .map_err(|e| HomeError(e.to_string()))?
-        .map_err(|e| HomeError(e.to_string()))
+    tokio::task::spawn_blocking(move || {
+        Ledger::open(options, vault, clock, Arc::new(SystemEntropy::new()))
+    })
+    .await
+    .map_err(|e| HomeError(e.to_string()))?
+    .map_err(|e| HomeError(e.to_string()))
 }
 
 fn assemble(
@@ -177,10 +212,22 @@ fn assemble(
         None => Bundle::builtin(),
     }
     .map_err(|e| fault(&e))?;
-    let engine = Engine::new(&bundle, EngineOptions { deadline_ms: 1_000, wait_ms: 1_000, ..EngineOptions::default() }).map_err(|e| fault(&e))?;
+    let engine = Engine::new(
+        &bundle,
+        EngineOptions {
+            deadline_ms: 1_000,
+            wait_ms: 1_000,
+            ..EngineOptions::default()
+        },
+    )
+    .map_err(|e| fault(&e))?;
     let policy: Arc<dyn Decide> = Arc::new(engine);
     let catalog = Catalog::from_json(fhir::catalog_json()).map_err(|e| fault(&e))?;
-    let me = Agency { member: config.member.clone(), kind: config.kind, district: config.district };
+    let me = Agency {
+        member: config.member.clone(),
+        kind: config.kind,
+        district: config.district,
+    };
     let holder = Holder::new(HolderParts {
         me,
         catalog: Arc::new(catalog),
@@ -193,7 +240,11 @@ fn assemble(
     Ok(Node {
         holder,
         roster: Arc::clone(&reloader.roster),
-        dialer: Dialer::new(Arc::clone(&reloader.roster), Arc::clone(&reloader.certificate), Arc::clone(&clock)),
+        dialer: Dialer::new(
+            Arc::clone(&reloader.roster),
+            Arc::clone(&reloader.certificate),
+            Arc::clone(&clock),
+        ),
         oprf: oprf_key(secrets)?,
         receipt: SigningKey::from_seed(&*key(name::RECEIPT_SEED)?).map_err(|e| fault(&e))?,
         actors: HmacKey::from_bytes(&*key(ACTOR_KEY)?),
@@ -211,7 +262,10 @@ async fn record_start(node: &Node, opening: &ledger::Opening) -> Result<(), Home
     if let Some(place) = &opening.truncated {
         warn!(%place, "a torn write at the journal's end was removed; it had not been acknowledged");
         let leaf = ledger.leaf_now(EventType::Recovered).text("what", place);
-        ledger.log(leaf).await.map_err(|e| HomeError(e.to_string()))?;
+        let _acked = ledger
+            .log(leaf)
+            .await
+            .map_err(|e| HomeError(e.to_string()))?;
     }
     let leaf = ledger
         .leaf_now(EventType::Boot)
@@ -219,7 +273,11 @@ async fn record_start(node: &Node, opening: &ledger::Opening) -> Result<(), Home
         .number("dir", node.roster.version())
         .number("events", opening.events)
         .hex("pol", &node.holder.policy().digest());
-    ledger.log(leaf).await.map(|_| ()).map_err(|e| HomeError(e.to_string()))
+    ledger
+        .log(leaf)
+        .await
+        .map(|_| ())
+        .map_err(|e| HomeError(e.to_string()))
 }
 
 fn peer_router(node: &Arc<Node>, stopped: &watch::Receiver<bool>) -> Result<Router, HomeError> {
@@ -231,9 +289,12 @@ fn peer_router(node: &Arc<Node>, stopped: &watch::Receiver<bool>) -> Result<Rout
 
 fn gateway_router(node: &Arc<Node>, stopped: &watch::Receiver<bool>) -> Result<Router, HomeError> {
     let known = Arc::new(Known::new(crate::home::random16()?));
-    let service = GatewayServiceServer::new(Gateway { node: Arc::clone(node), known })
-        .max_decoding_message_size(MESSAGE_MAX)
-        .max_encoding_message_size(MESSAGE_MAX);
+    let service = GatewayServiceServer::new(Gateway {
+        node: Arc::clone(node),
+        known,
+    })
+    .max_decoding_message_size(MESSAGE_MAX)
+    .max_encoding_message_size(MESSAGE_MAX);
     Ok(base(node, stopped)?.add_service(service))
 }
 
@@ -243,7 +304,11 @@ fn base(node: &Arc<Node>, stopped: &watch::Receiver<bool>) -> Result<Router, Hom
     let (watched, mut stopped) = (Arc::clone(node), stopped.clone());
     tokio::spawn(async move {
         loop {
-            let serving = watched.ledger().health().read_only.is_none_or(|h| h == LedgerHealth::Full);
+            let serving = watched
+                .ledger()
+                .health()
+                .read_only
+                .is_none_or(|h| h == LedgerHealth::Full);
             let status = if serving {
                 tonic_health::ServingStatus::Serving
             } else {
@@ -265,16 +330,20 @@ fn base(node: &Arc<Node>, stopped: &watch::Receiver<bool>) -> Result<Router, Hom
         .build_v1()
         .map_err(|e| HomeError(e.to_string()))?;
     let (for_health, for_reflection) = (Arc::clone(node), Arc::clone(node));
-    #[expect(clippy::result_large_err, reason = "the type tonic's interceptors need")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the type tonic's interceptors need"
+    )]
     let router = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .tcp_nodelay(true)
-        .add_service(tonic::service::interceptor::InterceptedService::new(health, move |r: tonic::Request<()>| {
-            for_health.anyone_known(&r).map(|()| r)
-        }))
+        .add_service(tonic::service::interceptor::InterceptedService::new(
+            health,
+            move |r: tonic::Request<()>| for_health.anyone_known(&r).map(|()| r),
+        ))
         .add_service(tonic::service::interceptor::InterceptedService::new(
             reflection,
             move |r: tonic::Request<()>| for_reflection.anyone_known(&r).map(|()| r),
@@ -311,7 +380,9 @@ impl Reloader {
         )
         .map_err(|e| HomeError(format!("certificates/node.pem: {e}")))?;
         let note = home.read_text("directory.note").map_err(|e| {
-            HomeError(format!("{e}; put the directory that the authority signed there (`songhe federation sign`)"))
+            HomeError(format!(
+                "{e}; put the directory that the authority signed there (`songhe federation sign`)"
+            ))
         })?;
         let roster = Roster::open(home.authority()?, note.as_bytes(), clock.now())
             .map_err(|e| HomeError(format!("directory.note: {e}")))?;
@@ -336,8 +407,14 @@ impl Reloader {
     /// Which of the watched files changed since the last look.
     fn changed(&mut self) -> [bool; 3] {
         let mut changed = [false; 3];
-        for ((file, seen), changed) in WATCHED.iter().zip(self.seen.iter_mut()).zip(changed.iter_mut()) {
-            let modified = std::fs::metadata(self.home.path(file)).and_then(|m| m.modified()).ok();
+        for ((file, seen), changed) in WATCHED
+            .iter()
+            .zip(self.seen.iter_mut())
+            .zip(changed.iter_mut())
+        {
+            let modified = std::fs::metadata(self.home.path(file))
+                .and_then(|m| m.modified())
+                .ok();
             *changed = modified != *seen;
             *seen = modified;
         }
@@ -355,19 +432,25 @@ impl Reloader {
             if certificate {
                 match self.reload_certificate() {
                     Ok(until) => info!(%until, "the node's certificate was renewed"),
-                    Err(fault) => error!(%fault, "the new certificate is not usable; the old one stays"),
+                    Err(fault) => {
+                        error!(%fault, "the new certificate is not usable; the old one stays")
+                    }
                 }
             }
             if directory {
                 match self.home.read_text("directory.note") {
                     Ok(note) => adopt(&node, note.as_bytes(), None).await,
-                    Err(fault) => error!(%fault, "the directory cannot be read; the one held stays"),
+                    Err(fault) => {
+                        error!(%fault, "the directory cannot be read; the one held stays")
+                    }
                 }
             }
             if revoked {
                 match self.home.revoked() {
                     Ok(list) => node.revoked.store(Arc::new(list)),
-                    Err(fault) => error!(%fault, "the revocation list cannot be read; the one held stays"),
+                    Err(fault) => {
+                        error!(%fault, "the revocation list cannot be read; the one held stays")
+                    }
                 }
             }
         }
@@ -377,8 +460,10 @@ impl Reloader {
         let secrets = self.home.secrets(&self.keyring)?;
         let chain = self.home.read_text("certificates/node.pem")?;
         let key = pem_of(&secrets, name::TLS_KEY_PEM)?;
-        let loaded =
-            self.certificate.reload(&chain, &key, self.clock.now()).map_err(|e| HomeError(e.to_string()))?;
+        let loaded = self
+            .certificate
+            .reload(&chain, &key, self.clock.now())
+            .map_err(|e| HomeError(e.to_string()))?;
         Ok(loaded.not_after)
     }
 }
@@ -392,7 +477,10 @@ async fn adopt(node: &Node, bytes: &[u8], write_to: Option<&Home>) {
             {
                 warn!(%fault, "the new directory could not be written; it will be learnt again after a restart");
             }
-            info!(version = adopted.new_version, "a new directory of members is in force");
+            info!(
+                version = adopted.new_version,
+                "a new directory of members is in force"
+            );
             let leaf = node
                 .ledger()
                 .leaf_now(EventType::DirectoryAdopted)
@@ -441,7 +529,10 @@ async fn pull_directory(node: Arc<Node>, home: Home, mut stopped: watch::Receive
 }
 
 async fn pull_from(node: &Node, member: &record::MemberId) -> Result<Vec<u8>, tonic::Status> {
-    let (_, channel) = node.dialer.channel(member).map_err(|r| crate::status::status_of(&r))?;
+    let (_, channel) = node
+        .dialer
+        .channel(member)
+        .map_err(|r| crate::status::status_of(&r))?;
     let answer = PeerServiceClient::new(channel)
         .max_decoding_message_size(PEER_MESSAGE_MAX)
         .get_directory(v1::GetDirectoryRequest {

@@ -34,16 +34,26 @@ pub fn status_of_refused(refused: &Refused) -> Status {
 
 fn build(refusal: &Refusal, more: &[(&str, String)]) -> Status {
     let reason = refusal.reason;
-    let mut metadata: std::collections::HashMap<String, String> =
-        more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let mut metadata: std::collections::HashMap<String, String> = more
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), v.clone()))
+        .collect();
     if let Some(detail) = &refusal.detail {
         metadata.insert("detail".into(), detail.clone());
     }
     metadata.insert("next".into(), reason.next_english().into());
     let mut details: Vec<ErrorDetail> = vec![
         ErrorInfo::new(reason.as_str(), DOMAIN, metadata).into(),
-        LocalizedMessage::new("zh-CN", format!("{}。{}。", reason.chinese(), reason.next_chinese())).into(),
-        LocalizedMessage::new("en", format!("{}; {}", reason.english(), reason.next_english())).into(),
+        LocalizedMessage::new(
+            "zh-CN",
+            format!("{}。{}。", reason.chinese(), reason.next_chinese()),
+        )
+        .into(),
+        LocalizedMessage::new(
+            "en",
+            format!("{}; {}", reason.english(), reason.next_english()),
+        )
+        .into(),
     ];
     if let Some(ms) = refusal.retry_after_ms {
         details.push(RetryInfo::new(Some(std::time::Duration::from_millis(ms))).into());
@@ -74,19 +84,33 @@ const fn code_of(class: StatusClass) -> Code {
 /// The refusal a status carries, if it is one of ours: reason, detail, and the leaf's place.
 #[must_use]
 pub fn refusal_in(status: &Status) -> Option<(Refusal, Option<v1::LeafRef>)> {
-    let info = status.get_details_error_info().filter(|i| i.domain == DOMAIN)?;
+    let info = status
+        .get_details_error_info()
+        .filter(|i| i.domain == DOMAIN)?;
     let reason = ReasonCode::parse(&info.reason)?;
-    let refusal = Refusal { reason, detail: info.metadata.get("detail").cloned(), retry_after_ms: None };
-    let leaf = info.metadata.get("leaf_seq").and_then(|seq| seq.parse().ok()).map(|seq| v1::LeafRef {
-        member_id: info.metadata.get("leaf_member").cloned().unwrap_or_default(),
-        seq,
-        exchange_id: info
-            .metadata
-            .get("exchange_id")
-            .and_then(|x| record::ExchangeId::from_hex(x).ok())
-            .map(|x| x.as_bytes().to_vec())
-            .unwrap_or_default(),
-    });
+    let refusal = Refusal {
+        reason,
+        detail: info.metadata.get("detail").cloned(),
+        retry_after_ms: None,
+    };
+    let leaf = info
+        .metadata
+        .get("leaf_seq")
+        .and_then(|seq| seq.parse().ok())
+        .map(|seq| v1::LeafRef {
+            member_id: info
+                .metadata
+                .get("leaf_member")
+                .cloned()
+                .unwrap_or_default(),
+            seq,
+            exchange_id: info
+                .metadata
+                .get("exchange_id")
+                .and_then(|x| record::ExchangeId::from_hex(x).ok())
+                .map(|x| x.as_bytes().to_vec())
+                .unwrap_or_default(),
+        });
     Some((refusal, leaf))
 }
 
@@ -117,7 +141,13 @@ mod tests {
             let details = status.get_error_details_vec();
             let locales: Vec<_> = details
                 .iter()
-                .filter_map(|d| if let ErrorDetail::LocalizedMessage(m) = d { Some(m.locale.as_str()) } else { None })
+                .filter_map(|d| {
+                    if let ErrorDetail::LocalizedMessage(m) = d {
+                        Some(m.locale.as_str())
+                    } else {
+                        None
+                    }
+                })
                 .collect();
             assert_eq!(locales, ["zh-CN", "en"]);
         }

@@ -27,7 +27,9 @@ pub fn parse(node: &Node, message: Option<&v1::Subject>) -> Result<ResidentId, R
     let invalid = |detail: &str| Refusal::with_detail(ReasonCode::SubjectInvalid, detail);
     let message = message.ok_or_else(|| invalid("subject is missing"))?;
     if !message.system.is_empty() && message.system != RESIDENT_ID_SYSTEM {
-        return Err(invalid("only resident identity numbers are taken; leave system empty"));
+        return Err(invalid(
+            "only resident identity numbers are taken; leave system empty",
+        ));
     }
     let (id, _warning) =
         ResidentId::parse(&message.value, node.clock.now()).map_err(|e| invalid(&e.to_string()))?;
@@ -46,14 +48,22 @@ impl Known {
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
         let room = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
-        Self { key, found: Mutex::new(LruCache::new(room)) }
+        Self {
+            key,
+            found: Mutex::new(LruCache::new(room)),
+        }
     }
 
     fn tag(&self, id: &ResidentId) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&self.key);
         context.update(id.expose().as_bytes());
-        context.finish().as_ref().first_chunk().copied().unwrap_or_default()
+        context
+            .finish()
+            .as_ref()
+            .first_chunk()
+            .copied()
+            .unwrap_or_default()
     }
 
     /// A member's own pseudonym of a person: blinded here, evaluated there, unblinded and its proof checked here.
@@ -68,7 +78,12 @@ impl Known {
         channel: Channel,
     ) -> Result<Pseudonym, Refusal> {
         let place = (self.tag(id), member.id.clone());
-        if let Some(known) = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
+        if let Some(known) = self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&place)
+        {
             return Ok(*known);
         }
         let internal = |_| Refusal::new(ReasonCode::Internal);
@@ -86,10 +101,15 @@ impl Known {
         let [element] = answer.evaluated_elements.as_slice() else {
             return Err(invalid("the number of evaluated elements is wrong"));
         };
-        let element: [u8; 32] =
-            element.as_slice().try_into().map_err(|_| invalid("an evaluated element has the wrong length"))?;
-        let proof: [u8; 64] =
-            answer.proof.as_slice().try_into().map_err(|_| invalid("the proof has the wrong length"))?;
+        let element: [u8; 32] = element
+            .as_slice()
+            .try_into()
+            .map_err(|_| invalid("an evaluated element has the wrong length"))?;
+        let proof: [u8; 64] = answer
+            .proof
+            .as_slice()
+            .try_into()
+            .map_err(|_| invalid("the proof has the wrong length"))?;
         let key = OprfPublicKey::from_bytes(member.oprf_key.as_bytes()).map_err(internal)?;
         let found = finalize(vec![state], &[element], &proof, &key)
             .map_err(|_| invalid("the proof does not hold"))?
@@ -97,7 +117,10 @@ impl Known {
             .next()
             .map(Pseudonym::from_bytes)
             .ok_or_else(|| invalid("no pseudonym came"))?;
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).put(place, found);
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(place, found);
         Ok(found)
     }
 }

@@ -19,7 +19,7 @@ const SEED: &str = "authority.seed";
 
 /// What the authority can do.
 #[derive(Debug, Subcommand)]
-pub enum FederationCommand {
+pub(crate) enum FederationCommand {
     /// Found a federation: make the authority's key, sealed, and an empty draft
     Init {
         /// Name of the federation, like city.example
@@ -81,20 +81,39 @@ pub(super) fn run(command: FederationCommand) -> Outcome {
         FederationCommand::Init { name, dir, unlock } => init(&name, &dir, &unlock),
         FederationCommand::Add { card, renew, dir } => {
             let card = MemberCard::parse(&read(&card)?).map_err(fault)?;
-            change(&dir, |draft| if renew { draft.renew(&card) } else { draft.add(&card) }.map_err(fault))?;
-            output::note(&format!("{} is in the draft; sign it with `songhe federation sign`", card.member().id));
+            change(&dir, |draft| {
+                if renew {
+                    draft.renew(&card)
+                } else {
+                    draft.add(&card)
+                }
+                .map_err(fault)
+            })?;
+            output::note(&format!(
+                "{} is in the draft; sign it with `songhe federation sign`",
+                card.member().id
+            ));
             Ok(Done::Whole)
         }
         FederationCommand::Suspend { member, lift, dir } => {
             let member = MemberId::parse(&member).map_err(fault)?;
             change(&dir, |draft| {
-                if lift { draft.reinstate(&member) } else { draft.suspend(&member) }.map_err(fault)
+                if lift {
+                    draft.reinstate(&member)
+                } else {
+                    draft.suspend(&member)
+                }
+                .map_err(fault)
             })?;
             output::note("the draft is changed; sign it with `songhe federation sign`");
             Ok(Done::Whole)
         }
         FederationCommand::Sign { dir, days, unlock } => sign(&dir, days, &unlock),
-        FederationCommand::Show { directory, authority, json } => show(&directory, authority, json),
+        FederationCommand::Show {
+            directory,
+            authority,
+            json,
+        } => show(&directory, authority, json),
     }
 }
 
@@ -109,7 +128,10 @@ fn read(path: &Path) -> Result<String, Failure> {
 fn init(name: &str, dir: &Path, unlock: &UnlockArgs) -> Outcome {
     let federation = FederationName::parse(name).map_err(fault)?;
     if dir.join("draft.json").exists() {
-        return Err(Failure::Fault(format!("{}: an authority lives here already", dir.display())));
+        return Err(Failure::Fault(format!(
+            "{}: an authority lives here already",
+            dir.display()
+        )));
     }
     let unlock = unlock.unlock(None)?;
     std::fs::create_dir_all(dir).map_err(fault)?;
@@ -117,13 +139,27 @@ fn init(name: &str, dir: &Path, unlock: &UnlockArgs) -> Outcome {
     let key = AuthorityKey::generate(federation.clone(), &SystemRandom::new()).map_err(fault)?;
     let keyring = Keyring::generate(&entropy).map_err(fault)?;
     let mut secrets = SecretFile::new();
-    secrets.insert(SEED, Zeroizing::new(key.seed().to_vec())).map_err(fault)?;
-    keyring.save(&dir.join("kek.sealed"), &unlock, &entropy).map_err(fault)?;
-    secrets.save(&dir.join("secrets.sealed"), keyring.current(), &entropy).map_err(fault)?;
-    write_file(&dir.join("authority.vkey"), format!("{}\n", key.verifier_key()).as_bytes())?;
-    write_file(&dir.join("draft.json"), Draft::new(federation).to_json().map_err(fault)?.as_bytes())?;
+    secrets
+        .insert(SEED, Zeroizing::new(key.seed().to_vec()))
+        .map_err(fault)?;
+    keyring
+        .save(&dir.join("kek.sealed"), &unlock, &entropy)
+        .map_err(fault)?;
+    secrets
+        .save(&dir.join("secrets.sealed"), keyring.current(), &entropy)
+        .map_err(fault)?;
+    write_file(
+        &dir.join("authority.vkey"),
+        format!("{}\n", key.verifier_key()).as_bytes(),
+    )?;
+    write_file(
+        &dir.join("draft.json"),
+        Draft::new(federation).to_json().map_err(fault)?.as_bytes(),
+    )?;
     output::line(&key.verifier_key().to_string());
-    output::note(&format!("the federation {name} is founded; give authority.vkey to every member"));
+    output::note(&format!(
+        "the federation {name} is founded; give authority.vkey to every member"
+    ));
     Ok(Done::Whole)
 }
 
@@ -165,7 +201,8 @@ fn sign(dir: &Path, days: u16, unlock: &UnlockArgs) -> Outcome {
 fn show(directory: &Path, authority: Option<PathBuf>, as_json: bool) -> Outcome {
     let vkey = authority.unwrap_or_else(|| directory.with_file_name("authority.vkey"));
     let vkey = VerifierKey::parse(read(&vkey)?.trim()).map_err(fault)?;
-    let bytes = std::fs::read(directory).map_err(|e| Failure::Fault(format!("{}: {e}", directory.display())))?;
+    let bytes = std::fs::read(directory)
+        .map_err(|e| Failure::Fault(format!("{}: {e}", directory.display())))?;
     let signed = Directory::parse_verified(&bytes, &vkey, now()).map_err(fault)?;
     let d = signed.directory();
     if as_json {
@@ -186,7 +223,13 @@ fn show(directory: &Path, authority: Option<PathBuf>, as_json: bool) -> Outcome 
         }));
         return Ok(Done::Whole);
     }
-    output::line(&format!("{}, version {}, issued {}, expires {}", d.federation(), d.version(), d.issued(), d.expires()));
+    output::line(&format!(
+        "{}, version {}, issued {}, expires {}",
+        d.federation(),
+        d.version(),
+        d.issued(),
+        d.expires()
+    ));
     let rows: Vec<Vec<String>> = d
         .members()
         .iter()
@@ -197,10 +240,17 @@ fn show(directory: &Path, authority: Option<PathBuf>, as_json: bool) -> Outcome 
                 m.kind.to_string(),
                 format!("{} {}", m.district, m.district.name().unwrap_or_default()),
                 if m.is_active() { "active" } else { "suspended" }.into(),
-                m.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                m.endpoints
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(" "),
             ]
         })
         .collect();
-    output::line(&table(&["member", "name", "kind", "district", "status", "endpoints"], &rows));
+    output::line(&table(
+        &["member", "name", "kind", "district", "status", "endpoints"],
+        &rows,
+    ));
     Ok(Done::Whole)
 }

@@ -15,7 +15,7 @@ use crate::home::{Home, now, write_file};
 
 /// Certificates.
 #[derive(Debug, Subcommand)]
-pub enum CertificateCommand {
+pub(crate) enum CertificateCommand {
     /// Issue a certificate of one role to a local system or person
     Issue {
         /// physician, nurse, family-doctor, care-worker, benefit-officer, registrar, source-system, operator, security-administrator or auditor
@@ -56,32 +56,50 @@ pub enum CertificateCommand {
 
 pub(super) fn run(command: CertificateCommand) -> Outcome {
     match command {
-        CertificateCommand::Issue { role, name, out, days, data_dir, unlock } => {
+        CertificateCommand::Issue {
+            role,
+            name,
+            out,
+            days,
+            data_dir,
+            unlock,
+        } => {
             let role = Role::parse(&role).ok_or_else(|| {
                 let all: Vec<_> = Role::ALL.iter().map(|r| r.as_str()).collect();
                 Failure::Fault(format!("no such role; choose one of {}", all.join(", ")))
             })?;
             let home = Home::at(data_dir);
-            let (_, secrets) = home.unlock(&unlock.unlock(home.config()?.unlock.credential_file.as_deref())?)?;
+            let (_, secrets) =
+                home.unlock(&unlock.unlock(home.config()?.unlock.credential_file.as_deref())?)?;
             let issued = issue_client(&home, &secrets, role, &name, &out, days)?;
-            output::note(&format!("{} is valid until {}", issued.identity, issued.validity.not_after));
+            output::note(&format!(
+                "{} is valid until {}",
+                issued.identity, issued.validity.not_after
+            ));
             Ok(Done::Whole)
         }
         CertificateCommand::Renew { data_dir, unlock } => {
             let home = Home::at(data_dir);
             let config = home.config()?;
-            let (keyring, _) = home.unlock(&unlock.unlock(config.unlock.credential_file.as_deref())?)?;
+            let (keyring, _) =
+                home.unlock(&unlock.unlock(config.unlock.credential_file.as_deref())?)?;
             let endpoints = own_endpoints(&home)?;
             let issued = home.renew(&keyring, &endpoints, now())?;
-            output::note(&format!("renewed, valid until {}", issued.validity.not_after));
+            output::note(&format!(
+                "renewed, valid until {}",
+                issued.validity.not_after
+            ));
             Ok(Done::Whole)
         }
-        CertificateCommand::Revoke { certificate, data_dir } => revoke(&certificate, &Home::at(data_dir)),
+        CertificateCommand::Revoke {
+            certificate,
+            data_dir,
+        } => revoke(&certificate, &Home::at(data_dir)),
     }
 }
 
 /// Issues a client's certificate into a folder: `NAME.pem`, `NAME.key` (owner only), `ca.pem`.
-pub(crate) fn issue_client(
+pub fn issue_client(
     home: &Home,
     secrets: &SecretFile,
     role: Role,
@@ -92,25 +110,39 @@ pub(crate) fn issue_client(
     let client = ClientName::parse(name).map_err(|e| Failure::Fault(e.to_string()))?;
     let ca = home.ca(secrets)?;
     let issued = ca
-        .issue_client(role, &client, Validity::days_from(now(), days), &SystemRandom::new())
+        .issue_client(
+            role,
+            &client,
+            Validity::days_from(now(), days),
+            &SystemRandom::new(),
+        )
         .map_err(|e| Failure::Fault(e.to_string()))?;
     std::fs::create_dir_all(out).map_err(|e| Failure::Fault(e.to_string()))?;
-    write_file(&out.join(format!("{name}.key")), issued.key_pem.as_str().as_bytes())?;
-    write_file(&out.join(format!("{name}.pem")), issued.chain_pem.as_bytes())?;
+    write_file(
+        &out.join(format!("{name}.key")),
+        issued.key_pem.as_str().as_bytes(),
+    )?;
+    write_file(
+        &out.join(format!("{name}.pem")),
+        issued.chain_pem.as_bytes(),
+    )?;
     write_file(&out.join("ca.pem"), ca.certificate().to_pem().as_bytes())?;
     Ok(issued)
 }
 
 fn own_endpoints(home: &Home) -> Result<Vec<federation::Endpoint>, Failure> {
-    let card = federation::MemberCard::parse(&home.read_text("card.json")?).map_err(|e| Failure::Fault(e.to_string()))?;
+    let card = federation::MemberCard::parse(&home.read_text("card.json")?)
+        .map_err(|e| Failure::Fault(e.to_string()))?;
     Ok(card.member().endpoints.clone())
 }
 
 fn revoke(certificate: &Path, home: &Home) -> Outcome {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
-    let pem = std::fs::read(certificate).map_err(|e| Failure::Fault(format!("{}: {e}", certificate.display())))?;
-    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| Failure::Fault("not a certificate in PEM".into()))?;
+    let pem = std::fs::read(certificate)
+        .map_err(|e| Failure::Fault(format!("{}: {e}", certificate.display())))?;
+    let der = CertificateDer::from_pem_slice(&pem)
+        .map_err(|_| Failure::Fault("not a certificate in PEM".into()))?;
     let serial = federation::identity::serial_of(&der)
         .ok_or_else(|| Failure::Fault("the certificate's serial number cannot be read".into()))?;
     let mut revoked = home.revoked()?;

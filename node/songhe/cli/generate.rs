@@ -13,7 +13,7 @@ use super::{Done, Failure, Outcome};
 
 /// A synthetic city: the same seed and size give the same bytes.
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(crate) struct GenerateArgs {
     /// Folder to write into; it must not exist or be empty
     #[arg(long)]
     out: PathBuf,
@@ -44,15 +44,25 @@ pub struct GenerateArgs {
 }
 
 /// A plan with one agency of each kind, as the demonstration uses it.
-pub fn plan(seed: u64, elders: u32, today: Timestamp) -> Result<Plan, Failure> {
+pub(crate) fn plan(seed: u64, elders: u32, today: Timestamp) -> Result<Plan, Failure> {
     let district = DistrictCode::parse("500112").map_err(|e| Failure::Fault(e.to_string()))?;
-    Ok(Plan { seed, elders, hospitals: 1, bureaus: 1, communities: 1, district, today })
+    Ok(Plan {
+        seed,
+        elders,
+        hospitals: 1,
+        bureaus: 1,
+        communities: 1,
+        district,
+        today,
+    })
 }
 
 /// A bar on standard error that shows only on a terminal.
-pub fn progress_bar(total: u64, what: &str) -> ProgressBar {
+pub(crate) fn progress_bar(total: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:32}] {human_pos}/{human_len} {per_sec} {eta}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} [{bar:32}] {human_pos}/{human_len} {per_sec} {eta}")
+    {
         bar.set_style(style);
     }
     bar.set_message(what.to_owned());
@@ -75,7 +85,7 @@ pub(super) fn run(args: &GenerateArgs) -> Outcome {
     };
     let city = City::new(plan).map_err(|e| fault(&e))?;
     let bar = progress_bar(args.elders.into(), "elders");
-    let written = city::write_folder(&city, &args.out, |done, total| {
+    let written = city::folder::write_folder(&city, &args.out, |done, total| {
         bar.set_length(total.into());
         bar.set_position(done.into());
     })

@@ -4,8 +4,8 @@
 //! 4 done in part (some records refused, some members unreachable).
 
 mod authority;
-pub(crate) mod certificate;
-pub(crate) mod client;
+pub mod certificate;
+pub mod client;
 pub(crate) mod generate;
 mod operate;
 pub mod output;
@@ -125,7 +125,10 @@ pub type Outcome = Result<Done, Failure>;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(fault) => return output::fault(&fault.to_string()),
     };
@@ -165,15 +168,23 @@ pub struct UnlockArgs {
     /// File whose first line is the passphrase (12 bytes or more)
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// File of at least 32 random bytes with mode 0400 or 0600, instead of a passphrase
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    credential_file: Option<PathBuf>,
     /// The passphrase, better given in the environment
     #[arg(long, env = "SONGHE_PASSPHRASE", hide_env_values = true, hide = true)]
     passphrase: Option<String>,
 }
 
 impl UnlockArgs {
+    /// The credential file that was named, to be written into a new node's configuration.
+    fn credential_file(&self) -> Option<&Path> {
+        self.credential_file.as_deref()
+    }
+
     /// The way to unlock: a credential file of the configuration, a passphrase file, or the environment.
     pub fn unlock(&self, credential_file: Option<&Path>) -> Result<Unlock, Failure> {
-        if let Some(file) = credential_file {
+        if let Some(file) = self.credential_file.as_deref().or(credential_file) {
             return Unlock::credential_file(file).map_err(|e| Failure::Fault(e.to_string()));
         }
         let passphrase = match (&self.passphrase_file, &self.passphrase) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use federation::{Endpoint, FederationName};
 use journal::{Files, Io};
-use ledger::{Ledger, Options, Secrets};
+use ledger::{Ledger, Secrets};
 use record::{AgencyKind, Catalog, CreditCode, DistrictCode, MemberId, ReasonCode};
 use seal::{HmacKey, Keyring, RowKey, SecretFile, SubjectKey, SystemEntropy, name};
 use serde_json::json;
@@ -28,7 +28,7 @@ fn fault(e: impl std::fmt::Display) -> Failure {
 
 /// A new node.
 #[derive(Debug, Args)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// The node's data folder, to be made
     #[arg(long)]
     data_dir: PathBuf,
@@ -70,17 +70,24 @@ pub(super) fn init(args: &InitArgs) -> Outcome {
     let vkey = std::fs::read_to_string(&args.authority)
         .map_err(|e| Failure::Fault(format!("{}: {e}", args.authority.display())))?;
     let authority = VerifierKey::parse(vkey.trim()).map_err(fault)?;
-    let listen = Listen { peer: args.listen_peer, gateway: args.listen_gateway };
+    let listen = Listen {
+        peer: args.listen_peer,
+        gateway: args.listen_gateway,
+    };
     let config = Config {
         member: MemberId::parse(&args.member).map_err(fault)?,
         name: args.name.clone(),
-        kind: AgencyKind::parse(&args.kind)
-            .ok_or_else(|| Failure::Fault("--kind is hospital, civil-affairs or community".into()))?,
+        kind: AgencyKind::parse(&args.kind).ok_or_else(|| {
+            Failure::Fault("--kind is hospital, civil-affairs or community".into())
+        })?,
         district: DistrictCode::parse(&args.district).map_err(fault)?,
         listen,
-        unlock: crate::config::UnlockConfig::default(),
+        unlock: crate::config::UnlockConfig {
+            credential_file: args.unlock.credential_file().map(Path::to_path_buf),
+        },
         directory: crate::config::DirectoryConfig::default(),
         limits: crate::config::Limits::default(),
+        journal: crate::config::JournalConfig::default(),
         policy: crate::config::PolicyConfig::default(),
     };
     let founding = Founding {
@@ -88,19 +95,26 @@ pub(super) fn init(args: &InitArgs) -> Outcome {
         authority,
         config: &config,
         credit_code: CreditCode::parse(&args.credit_code).map_err(fault)?,
-        endpoints: args.endpoints.iter().map(|e| Endpoint::parse(e)).collect::<Result<_, _>>().map_err(fault)?,
+        endpoints: args
+            .endpoints
+            .iter()
+            .map(|e| Endpoint::parse(e))
+            .collect::<Result<_, _>>()
+            .map_err(fault)?,
         name_en: args.name_en.clone(),
     };
     let home = Home::at(&args.data_dir);
     home.init(&founding, &args.unlock.unlock(None)?, now())?;
     output::line(&home.path("card.json").display().to_string());
-    output::note("give this card to the authority; put the directory it signs into the data folder as directory.note, then run `songhe serve`");
+    output::note(
+        "give this card to the authority; put the directory it signs into the data folder as directory.note, then run `songhe serve`",
+    );
     Ok(Done::Whole)
 }
 
 /// A running node.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// The node's data folder
     #[arg(long)]
     data_dir: PathBuf,
@@ -120,7 +134,9 @@ pub struct ServeArgs {
 pub(super) async fn serve(args: ServeArgs) -> Outcome {
     start_log(&args.log, args.log_json)?;
     let home = Home::at(&args.data_dir);
-    let unlock = args.unlock.unlock(home.config()?.unlock.credential_file.as_deref())?;
+    let unlock = args
+        .unlock
+        .unlock(home.config()?.unlock.credential_file.as_deref())?;
     let ready = |running: &serve::Running| {
         output::json(&json!({
             "ready": true,
@@ -138,8 +154,15 @@ pub(super) async fn serve(args: ServeArgs) -> Outcome {
 
 fn start_log(filter: &str, as_json: bool) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(fault)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if as_json { builder.json().try_init() } else { builder.try_init() }.map_err(|e| Failure::Fault(e.to_string()))
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if as_json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    }
+    .map_err(|e| Failure::Fault(e.to_string()))
 }
 
 async fn asked_to_stop(until_stdin_ends: bool) {
@@ -167,7 +190,7 @@ async fn asked_to_stop(until_stdin_ends: bool) {
 
 /// A new key-encryption key.
 #[derive(Debug, Args)]
-pub struct RotateArgs {
+pub(crate) struct RotateArgs {
     /// The stopped node's data folder
     #[arg(long)]
     data_dir: PathBuf,
@@ -178,7 +201,9 @@ pub struct RotateArgs {
 pub(super) async fn rotate(args: &RotateArgs) -> Outcome {
     let home = Home::at(&args.data_dir);
     let config = home.config()?;
-    let unlock = args.unlock.unlock(config.unlock.credential_file.as_deref())?;
+    let unlock = args
+        .unlock
+        .unlock(config.unlock.credential_file.as_deref())?;
     let entropy = SystemEntropy::new();
     let (mut keyring, secrets) = home.unlock(&unlock)?;
     let path = home.path("keys/kek.sealed");
@@ -192,9 +217,14 @@ pub(super) async fn rotate(args: &RotateArgs) -> Outcome {
         })
     };
     // The journal's lock also proves that the node is stopped.
-    let options = Options { index_cache_bytes: config.limits.index_cache_bytes, ..Options::at(home.folder()) };
-    let (ledger, _) = Ledger::open(options, vault(home.unlock(&unlock)?.0)?, Arc::new(SystemClock), Arc::new(SystemEntropy::new()))
-        .map_err(fault)?;
+    let options = config.ledger(home.folder());
+    let (ledger, _) = Ledger::open(
+        options,
+        vault(home.unlock(&unlock)?.0)?,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy::new()),
+    )
+    .map_err(fault)?;
     let former = keyring.ids();
     let fresh = keyring.rotate(&entropy).map_err(fault)?;
     // On disk before anything is wrapped under it: crash behind this and both keys are there.
@@ -210,21 +240,26 @@ pub(super) async fn rotate(args: &RotateArgs) -> Outcome {
         .map_err(fault)?;
     bar.finish_and_clear();
     SecretFile::rewrap(&home.path("keys/secrets.sealed"), &keyring, &entropy).map_err(fault)?;
-    let leaf = ledger.leaf_now(record::leaf::EventType::Admin).text("act", "kek-rotated").number("keys", done);
-    ledger.log(leaf).await.map_err(fault)?;
+    let leaf = ledger
+        .leaf_now(record::leaf::EventType::Admin)
+        .text("act", "kek-rotated")
+        .number("keys", done);
+    let _acked = ledger.log(leaf).await.map_err(fault)?;
     ledger.close().await.map_err(fault)?;
     // Only now does nothing need the former keys.
     for id in former {
         keyring.retire(id).map_err(fault)?;
     }
     keyring.save(&path, &unlock, &entropy).map_err(fault)?;
-    output::note(&format!("{done} subject keys are wrapped under the new key {fresh}; the former one is destroyed"));
+    output::note(&format!(
+        "{done} subject keys are wrapped under the new key {fresh}; the former one is destroyed"
+    ));
     Ok(Done::Whole)
 }
 
 /// The journal's integrity.
 #[derive(Debug, Args)]
-pub struct FsckArgs {
+pub(crate) struct FsckArgs {
     /// The stopped node's data folder
     #[arg(long)]
     data_dir: PathBuf,
@@ -236,7 +271,10 @@ pub struct FsckArgs {
 pub(super) fn fsck(args: &FsckArgs) -> Outcome {
     let folder = args.data_dir.join("journal");
     if !folder.is_dir() {
-        return Err(Failure::Fault(format!("{}: there is no journal", folder.display())));
+        return Err(Failure::Fault(format!(
+            "{}: there is no journal",
+            folder.display()
+        )));
     }
     let files = Files::at(&folder);
     let bar = progress_bar(0, "bytes");
@@ -247,7 +285,11 @@ pub(super) fn fsck(args: &FsckArgs) -> Outcome {
     .map_err(fault)?;
     bar.finish_and_clear();
     tell_fsck(&folder, &report, args.json);
-    if report.damage.is_empty() { Ok(Done::Whole) } else { Ok(Done::InPart) }
+    if report.damage.is_empty() {
+        Ok(Done::Whole)
+    } else {
+        Ok(Done::InPart)
+    }
 }
 
 fn tell_fsck(folder: &Path, report: &journal::Report, as_json: bool) {
@@ -269,7 +311,11 @@ fn tell_fsck(folder: &Path, report: &journal::Report, as_json: bool) {
         report.frames,
         report.segments.len(),
         report.erased,
-        if report.damage.is_empty() { "nothing is damaged" } else { "DAMAGED:" },
+        if report.damage.is_empty() {
+            "nothing is damaged"
+        } else {
+            "DAMAGED:"
+        },
     ));
     if !report.damage.is_empty() {
         let rows: Vec<Vec<String>> = report
@@ -296,7 +342,7 @@ fn tell_fsck(folder: &Path, report: &journal::Report, as_json: bool) {
 
 /// The catalogue.
 #[derive(Debug, Args)]
-pub struct CatalogArgs {
+pub(crate) struct CatalogArgs {
     /// One JSON object for each type
     #[arg(long)]
     json: bool,
@@ -319,16 +365,25 @@ pub(super) fn catalog(args: &CatalogArgs) -> Outcome {
         .map(|t| {
             let mut resources: Vec<_> = t.selectors.iter().map(|s| s.resource.clone()).collect();
             resources.dedup();
-            vec![t.code.to_string(), t.zh.clone(), t.en.clone(), t.level.get().to_string(), resources.join(" ")]
+            vec![
+                t.code.to_string(),
+                t.zh.clone(),
+                t.en.clone(),
+                t.level.get().to_string(),
+                resources.join(" "),
+            ]
         })
         .collect();
-    output::line(&table(&["type", "名称", "name", "level", "FHIR resources"], &rows));
+    output::line(&table(
+        &["type", "名称", "name", "level", "FHIR resources"],
+        &rows,
+    ));
     Ok(Done::Whole)
 }
 
 /// The table of reasons.
 #[derive(Debug, Args)]
-pub struct ReasonsArgs {
+pub(crate) struct ReasonsArgs {
     /// One JSON object for each reason
     #[arg(long)]
     json: bool,
@@ -346,7 +401,14 @@ pub(super) fn reasons(args: &ReasonsArgs) -> Outcome {
     }
     let rows: Vec<Vec<String>> = ReasonCode::ALL
         .iter()
-        .map(|r| vec![r.as_str().into(), r.blame().as_str().into(), r.english().into(), r.chinese().into()])
+        .map(|r| {
+            vec![
+                r.as_str().into(),
+                r.blame().as_str().into(),
+                r.english().into(),
+                r.chinese().into(),
+            ]
+        })
         .collect();
     output::line(&table(&["code", "fault of", "sentence", "说明"], &rows));
     Ok(Done::Whole)

@@ -27,7 +27,10 @@ pub fn json(value: &Value) {
 #[must_use]
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(headings);
     for row in rows {
         table.add_row(row);
     }
@@ -37,10 +40,22 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 /// Tells a refusal in both languages and gives its exit code.
 #[must_use]
 pub fn refusal(refusal: &Refusal) -> ExitCode {
-    let detail = refusal.detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
+    let detail = refusal
+        .detail
+        .as_ref()
+        .map(|d| format!(" ({d})"))
+        .unwrap_or_default();
     note(&format!("refused: {}{detail}", refusal.reason));
-    note(&format!("  {}; {}", refusal.reason.english(), refusal.reason.next_english()));
-    note(&format!("  {}。{}。", refusal.reason.chinese(), refusal.reason.next_chinese()));
+    note(&format!(
+        "  {}; {}",
+        refusal.reason.english(),
+        refusal.reason.next_english()
+    ));
+    note(&format!(
+        "  {}。{}。",
+        refusal.reason.chinese(),
+        refusal.reason.next_chinese()
+    ));
     ExitCode::from(3)
 }
 
@@ -54,5 +69,9 @@ pub fn fault(text: &str) -> ExitCode {
 /// A moment for people, or a dash.
 #[must_use]
 pub fn moment(ms: i64) -> String {
-    if ms == 0 { "-".into() } else { record::Timestamp::from_ms(ms).to_rfc3339() }
+    if ms == 0 {
+        "-".into()
+    } else {
+        record::Timestamp::from_ms(ms).to_rfc3339()
+    }
 }

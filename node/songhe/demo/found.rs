@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{Step, Tale};
 use crate::cli::Failure;
 use crate::cli::client::NodeArgs;
-use crate::config::{Config, DirectoryConfig, Limits, Listen, PolicyConfig, UnlockConfig};
+use crate::config::{Config, DirectoryConfig, JournalConfig, Limits, Listen, PolicyConfig, UnlockConfig};
 use crate::home::{Founding, Home, free_addresses, now, random16};
 
 /// A member of the demonstration's federation.
@@ -31,7 +31,10 @@ pub(crate) struct Member {
 impl Member {
     /// A client of this member's node.
     pub(crate) fn client(&self, name: &str) -> NodeArgs {
-        NodeArgs::new(&self.listen.gateway.to_string(), &self.clients.join(format!("{name}.pem")))
+        NodeArgs::new(
+            &self.listen.gateway.to_string(),
+            &self.clients.join(format!("{name}.pem")),
+        )
     }
 }
 
@@ -58,14 +61,20 @@ fn fault(e: impl std::fmt::Display) -> Failure {
 
 impl Federation {
     /// Founds it in a folder.
-    pub(crate) fn found(folder: &Path, seed: u64, elders: u32, tale: &mut Tale) -> Result<Self, Failure> {
+    pub(crate) fn found(
+        folder: &Path,
+        seed: u64,
+        elders: u32,
+        tale: &mut Tale,
+    ) -> Result<Self, Failure> {
         let started = Instant::now();
         let today = Timestamp::parse_rfc3339("2026-11-01T00:00:00Z").unwrap_or(now());
         let city = City::new(crate::cli::generate::plan(seed, elders, today)?).map_err(fault)?;
         let passphrase = Zeroizing::new(record::id::hex_encode(&random16()?));
         let unlock = Unlock::passphrase(passphrase.as_bytes()).map_err(fault)?;
         let name = FederationName::parse("songhe.example").map_err(fault)?;
-        let authority = AuthorityKey::generate(name.clone(), &SystemRandom::new()).map_err(fault)?;
+        let authority =
+            AuthorityKey::generate(name.clone(), &SystemRandom::new()).map_err(fault)?;
         let mut draft = Draft::new(name.clone());
         let hidden = folder.join(".federation");
         let mut members = Vec::new();
@@ -80,6 +89,7 @@ impl Federation {
                 unlock: UnlockConfig::default(),
                 directory: DirectoryConfig::default(),
                 limits: Limits::default(),
+                journal: JournalConfig::default(),
                 policy: PolicyConfig::default(),
             };
             let home = Home::at(folder.join(agency.member.as_str()));
@@ -126,13 +136,24 @@ impl Federation {
             leaf: None,
             ms: started.elapsed().as_millis(),
             ok: true,
-            told: format!("founds a federation of {}: {}", members.len(), names.join("、")),
+            told: format!(
+                "founds a federation of {}: {}",
+                members.len(),
+                names.join("、")
+            ),
         });
-        Ok(Self { members, city, passphrase })
+        Ok(Self {
+            members,
+            city,
+            passphrase,
+        })
     }
 
     /// The first member of a kind.
     pub(crate) fn of_kind(&self, kind: AgencyKind) -> Result<&Member, Failure> {
-        self.members.iter().find(|m| m.kind == kind).ok_or_else(|| fault("the city has no such agency"))
+        self.members
+            .iter()
+            .find(|m| m.kind == kind)
+            .ok_or_else(|| fault("the city has no such agency"))
     }
 }

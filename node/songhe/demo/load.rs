@@ -81,7 +81,13 @@ fn fault(e: impl std::fmt::Display) -> Failure {
     Failure::Fault(e.to_string())
 }
 
-fn step(name: &'static str, member: &Member, started: Instant, counts: PutCounts, expect_all: bool) -> Step {
+fn step(
+    name: &'static str,
+    member: &Member,
+    started: Instant,
+    counts: PutCounts,
+    expect_all: bool,
+) -> Step {
     let all = counts.stored + counts.unchanged == counts.total();
     Step {
         name,
@@ -114,13 +120,20 @@ pub(crate) async fn generated(federation: &Federation, tale: &mut Tale) -> Resul
     for person in city.elders() {
         let records = city.records_of(&person);
         if elder.is_none() {
-            let mut types: Vec<String> =
-                records.iter().filter(|r| r.holder == holder).map(|r| r.type_code.to_string()).collect();
+            let mut types: Vec<String> = records
+                .iter()
+                .filter(|r| r.holder == holder)
+                .map(|r| r.type_code.to_string())
+                .collect();
             types.sort_unstable();
             types.dedup();
             // The story needs someone whose vital signs and care assessment the community has.
             if types.iter().any(|t| t == "vitals") {
-                elder = Some(Elder { number: person.resident_id.clone(), holder: holder.clone(), types });
+                elder = Some(Elder {
+                    number: person.resident_id.clone(),
+                    holder: holder.clone(),
+                    types,
+                });
             }
         }
         for r in records {
@@ -136,10 +149,15 @@ pub(crate) async fn generated(federation: &Federation, tale: &mut Tale) -> Resul
     bar.finish_and_clear();
     let mut all = Gathered::default();
     for member in &federation.members {
-        let Some(bytes) = lines.remove(&member.id) else { continue };
+        let Some(bytes) = lines.remove(&member.id) else {
+            continue;
+        };
         let started = Instant::now();
         let mut gathered = Gathered::default();
-        let open = v1::PutOpen { format: v1::PutFormat::Ndjson.into(), ..Default::default() };
+        let open = v1::PutOpen {
+            format: v1::PutFormat::Ndjson.into(),
+            ..Default::default()
+        };
         let items = crate::cli::client::chunks(&bytes, None);
         let mut results = put_items(member.client("his").client()?, open, items).await?;
         while let Some(result) = results.message().await? {
@@ -155,7 +173,9 @@ pub(crate) async fn generated(federation: &Federation, tale: &mut Tale) -> Resul
         by_type: all.by_type,
         other_files: 0,
         files: 0,
-        elder: elder.ok_or_else(|| fault("the city has no elder whose vital signs the community has; use more --elders"))?,
+        elder: elder.ok_or_else(|| {
+            fault("the city has no elder whose vital signs the community has; use more --elders")
+        })?,
     })
 }
 
@@ -180,7 +200,11 @@ fn merge(all: &mut Gathered, more: Gathered) {
 
 /// The files of a folder go to the community's node. People without a Chinese number get a synthetic one, so that
 /// they can be asked for.
-pub(crate) async fn input(federation: &Federation, folder: &Path, tale: &mut Tale) -> Result<Loaded, Failure> {
+pub(crate) async fn input(
+    federation: &Federation,
+    folder: &Path,
+    tale: &mut Tale,
+) -> Result<Loaded, Failure> {
     let holder = federation.of_kind(AgencyKind::Community)?;
     let client = holder.client("his").client()?;
     let mut files = Vec::new();
@@ -199,7 +223,11 @@ pub(crate) async fn input(federation: &Federation, folder: &Path, tale: &mut Tal
         let parts = people.parts(file, &bytes);
         for part in parts {
             sent += part.resources;
-            let open = v1::PutOpen { source: source.clone(), format: part.format.into(), each_entry: true };
+            let open = v1::PutOpen {
+                source: source.clone(),
+                format: part.format.into(),
+                each_entry: true,
+            };
             let mut results = put_items(client.clone(), open, part.items).await?;
             let mut types = Vec::new();
             while let Some(result) = results.message().await? {
@@ -208,13 +236,19 @@ pub(crate) async fn input(federation: &Federation, folder: &Path, tale: &mut Tal
                     types.push(result.record_type.clone());
                 }
             }
-            let better = elder.as_ref().is_none_or(|e| types.len() > e.types.len() && e.types.len() < 3);
+            let better = elder
+                .as_ref()
+                .is_none_or(|e| types.len() > e.types.len() && e.types.len() < 3);
             if let Some(number) = part.person.filter(|_| better && !types.is_empty()) {
                 types.sort_unstable();
                 types.dedup();
                 types.retain(|t| !matches!(t.as_str(), "facility" | "profile"));
                 if !types.is_empty() {
-                    elder = Some(Elder { number, holder: holder.id.clone(), types });
+                    elder = Some(Elder {
+                        number,
+                        holder: holder.id.clone(),
+                        types,
+                    });
                 }
             }
         }
@@ -234,7 +268,8 @@ pub(crate) async fn input(federation: &Federation, folder: &Path, tale: &mut Tal
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>, other: &mut u64) -> Result<(), Failure> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Failure::Fault(format!("{}: {e}", folder.display())))?;
+    let entries = std::fs::read_dir(folder)
+        .map_err(|e| Failure::Fault(format!("{}: {e}", folder.display())))?;
     for entry in entries {
         let path = entry.map_err(fault)?.path();
         if path.is_dir() {
@@ -254,22 +289,39 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, other: &mut u64) -> Result<(), 
 
 /// Within a folder patients come first: the other files refer to them.
 fn order(file: &Path) -> (PathBuf, bool, PathBuf) {
-    let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = file
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let parent = file.parent().map(Path::to_path_buf).unwrap_or_default();
     (parent, !name.starts_with("Patient"), file.to_path_buf())
 }
 
 /// Each subfolder is a source of its own: ids are unique within one.
 fn source_of(folder: &Path, file: &Path) -> String {
-    let inside = file.parent().and_then(|p| p.strip_prefix(folder).ok()).unwrap_or_else(|| Path::new(""));
+    let inside = file
+        .parent()
+        .and_then(|p| p.strip_prefix(folder).ok())
+        .unwrap_or_else(|| Path::new(""));
     let text: String = inside
         .to_string_lossy()
         .to_lowercase()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '.' })
-        .take(60)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+                c
+            } else {
+                '.'
+            }
+        })
+        .take(56)
         .collect();
-    if text.is_empty() { "input".into() } else { text }
+    // A source begins with the name of the client that sends for it.
+    if text.is_empty() {
+        "his.input".into()
+    } else {
+        format!("his.{text}")
+    }
 }
 
 /// What is sent of one file in one stream.
@@ -291,9 +343,16 @@ impl People {
     /// A valid number for a birth date and sex; each call another person.
     fn number(&mut self, patient: &Value) -> String {
         self.made += 1;
-        let date = patient.get("birthDate").and_then(Value::as_str).unwrap_or("1940-01-01");
+        let date = patient
+            .get("birthDate")
+            .and_then(Value::as_str)
+            .unwrap_or("1940-01-01");
         let digits: String = date.chars().filter(char::is_ascii_digit).collect();
-        let date = if digits.len() == 8 && digits.as_str() >= "18800101" { digits } else { "19400101".into() };
+        let date = if digits.len() == 8 && digits.as_str() >= "18800101" {
+            digits
+        } else {
+            "19400101".into()
+        };
         let male = patient.get("gender").and_then(Value::as_str) == Some("male");
         // Three digits of order in a district: beyond 500 people of one sex the next district is taken.
         let district = 500_101 + self.made / 500;
@@ -308,12 +367,19 @@ impl People {
             return self.lines(bytes);
         }
         let value: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
-        let kind = value.get("resourceType").and_then(Value::as_str).unwrap_or_default();
+        let kind = value
+            .get("resourceType")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if kind != "Bundle" {
             let person = (kind == "Patient").then(|| self.number(&value));
             return vec![resource(bytes.to_vec(), person)];
         }
-        let entries = value.get("entry").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let entries = value
+            .get("entry")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let patients: Vec<&Value> = entries
             .iter()
             .filter_map(|e| e.get("resource"))
@@ -324,7 +390,11 @@ impl People {
             [one] => Some(self.number(one)),
             _ => None,
         };
-        let item = v1::PutItem { data: bytes.to_vec(), subject: person.as_ref().map(|p| subject(p)), last: true };
+        let item = v1::PutItem {
+            data: bytes.to_vec(),
+            subject: person.as_ref().map(|p| subject(p)),
+            last: true,
+        };
         vec![Part {
             format: v1::PutFormat::Bundle,
             items: vec![item],
@@ -334,30 +404,61 @@ impl People {
     }
 
     fn lines(&mut self, bytes: &[u8]) -> Vec<Part> {
-        let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').filter(|l| !l.trim_ascii().is_empty()).collect();
-        let is_patient =
-            |l: &&[u8]| serde_json::from_slice::<Value>(l).is_ok_and(|v| v.get("resourceType").and_then(Value::as_str) == Some("Patient"));
+        let lines: Vec<&[u8]> = bytes
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.trim_ascii().is_empty())
+            .collect();
+        let is_patient = |l: &&[u8]| {
+            serde_json::from_slice::<Value>(l)
+                .is_ok_and(|v| v.get("resourceType").and_then(Value::as_str) == Some("Patient"))
+        };
         if lines.first().is_some_and(is_patient) {
             let items = lines
                 .iter()
                 .map(|line| {
                     let value: Value = serde_json::from_slice(line).unwrap_or(Value::Null);
-                    v1::PutItem { data: line.to_vec(), subject: Some(subject(&self.number(&value))), last: false }
+                    v1::PutItem {
+                        data: line.to_vec(),
+                        subject: Some(subject(&self.number(&value))),
+                        last: false,
+                    }
                 })
                 .collect::<Vec<_>>();
             let resources = items.len() as u64;
-            return vec![Part { format: v1::PutFormat::Resource, items, resources, person: None }];
+            return vec![Part {
+                format: v1::PutFormat::Resource,
+                items,
+                resources,
+                person: None,
+            }];
         }
         let items = crate::cli::client::chunks(bytes, None);
-        vec![Part { format: v1::PutFormat::Ndjson, items, resources: lines.len() as u64, person: None }]
+        vec![Part {
+            format: v1::PutFormat::Ndjson,
+            items,
+            resources: lines.len() as u64,
+            person: None,
+        }]
     }
 }
 
 fn subject(number: &str) -> v1::Subject {
-    v1::Subject { system: String::new(), value: number.to_owned() }
+    v1::Subject {
+        system: String::new(),
+        value: number.to_owned(),
+    }
 }
 
 fn resource(data: Vec<u8>, person: Option<String>) -> Part {
-    let item = v1::PutItem { data, subject: person.as_ref().map(|p| subject(p)), last: true };
-    Part { format: v1::PutFormat::Resource, items: vec![item], resources: 1, person }
+    let item = v1::PutItem {
+        data,
+        subject: person.as_ref().map(|p| subject(p)),
+        last: true,
+    };
+    Part {
+        format: v1::PutFormat::Resource,
+        items: vec![item],
+        resources: 1,
+        person,
+    }
 }

@@ -82,9 +82,16 @@ impl Tale {
             return;
         }
         let mark = if step.ok { "✓" } else { "✗" };
-        let to = if step.to.is_empty() { String::new() } else { format!(" → {}", step.to) };
+        let to = if step.to.is_empty() {
+            String::new()
+        } else {
+            format!(" → {}", step.to)
+        };
         let leaf = step.leaf.map(|l| format!(", leaf {l}")).unwrap_or_default();
-        output::line(&format!("{mark} {:>6} ms  {}{to}  {}{leaf}", step.ms, step.from, step.told));
+        output::line(&format!(
+            "{mark} {:>6} ms  {}{to}  {}{leaf}",
+            step.ms, step.from, step.told
+        ));
     }
 }
 
@@ -112,9 +119,16 @@ fn temporary_folder() -> Result<PathBuf, Failure> {
 async fn play(args: &DemoArgs, folder: &std::path::Path) -> Outcome {
     let empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !empty {
-        return Err(Failure::Fault(format!("{}: the folder is not empty; name another", folder.display())));
+        return Err(Failure::Fault(format!(
+            "{}: the folder is not empty; name another",
+            folder.display()
+        )));
     }
-    let mut tale = Tale { json: args.json, steps: 0, failed: Vec::new() };
+    let mut tale = Tale {
+        json: args.json,
+        steps: 0,
+        failed: Vec::new(),
+    };
     let federation = Federation::found(folder, args.seed, args.elders, &mut tale)?;
     let mut processes = Vec::new();
     for member in &federation.members {
@@ -141,14 +155,25 @@ async fn play(args: &DemoArgs, folder: &std::path::Path) -> Outcome {
         let counts = loaded.counts;
         output::line(&format!(
             "{}: {} steps, {} records stored, {} in quarantine, {} refused by name",
-            if ok { "all steps ended as they should" } else { "NOT all steps ended as they should" },
+            if ok {
+                "all steps ended as they should"
+            } else {
+                "NOT all steps ended as they should"
+            },
             tale.steps,
             counts.stored + counts.unchanged,
             counts.quarantined,
             counts.refused
         ));
     }
-    if ok { Ok(Done::Whole) } else { Err(Failure::Fault(format!("steps that did not end as they should: {:?}", tale.failed))) }
+    if ok {
+        Ok(Done::Whole)
+    } else {
+        Err(Failure::Fault(format!(
+            "steps that did not end as they should: {:?}",
+            tale.failed
+        )))
+    }
 }
 
 /// Prints where everything is and waits to be stopped.
@@ -171,10 +196,11 @@ async fn stay(args: &DemoArgs, federation: &Federation, loaded: &load::Loaded) {
         }
         output::line("stop it with Ctrl-C");
     }
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(_) => return,
-    };
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(signal) => signal,
+            Err(_) => return,
+        };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}

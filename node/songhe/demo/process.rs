@@ -24,9 +24,15 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a member's node and waits until it serves.
-    pub(crate) async fn start(member: &Member, passphrase: &str, tale: &mut Tale) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        member: &Member,
+        passphrase: &str,
+        tale: &mut Tale,
+    ) -> Result<Self, Failure> {
         let started = Instant::now();
-        let fault = |e: &dyn std::fmt::Display| Failure::Fault(format!("the node of {} did not start: {e}", member.id));
+        let fault = |e: &dyn std::fmt::Display| {
+            Failure::Fault(format!("the node of {} did not start: {e}", member.id))
+        };
         let program = std::env::current_exe().map_err(|e| fault(&e))?;
         let log = std::fs::File::create(&member.log).map_err(|e| fault(&e))?;
         let mut child = Command::new(program)
@@ -41,13 +47,19 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| fault(&e))?;
-        let stdout = child.stdout.take().ok_or_else(|| fault(&"it has no output"))?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| fault(&"it has no output"))?;
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(Duration::from_secs(START_S), lines.next_line())
             .await
             .map_err(|_| fault(&"it took too long"))?
             .map_err(|e| fault(&e))?;
-        let ready: Value = line.as_deref().and_then(|l| serde_json::from_str(l).ok()).unwrap_or_default();
+        let ready: Value = line
+            .as_deref()
+            .and_then(|l| serde_json::from_str(l).ok())
+            .unwrap_or_default();
         if ready.get("ready") != Some(&Value::Bool(true)) {
             let told = std::fs::read_to_string(&member.log).unwrap_or_default();
             return Err(fault(&told.lines().last().unwrap_or("it gave no reason")));
@@ -63,7 +75,10 @@ impl Process {
             leaf: None,
             ms: started.elapsed().as_millis(),
             ok: true,
-            told: format!("{} serves members on {} and its own systems on {}", member.name, member.listen.peer, member.listen.gateway),
+            told: format!(
+                "{} serves members on {} and its own systems on {}",
+                member.name, member.listen.peer, member.listen.gateway
+            ),
         });
         Ok(Self { child })
     }
@@ -71,7 +86,10 @@ impl Process {
     /// Closes its input and waits until it ended in good order.
     pub(crate) async fn stop(mut self) {
         drop(self.child.stdin.take());
-        if tokio::time::timeout(Duration::from_secs(STOP_S), self.child.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(STOP_S), self.child.wait())
+            .await
+            .is_err()
+        {
             drop(self.child.kill().await);
         }
     }

@@ -41,7 +41,11 @@ struct Ask<'a> {
 }
 
 /// Plays the story.
-pub(crate) async fn play(federation: &Federation, loaded: &Loaded, tale: &mut Tale) -> Result<(), Failure> {
+pub(crate) async fn play(
+    federation: &Federation,
+    loaded: &Loaded,
+    tale: &mut Tale,
+) -> Result<(), Failure> {
     let hospital = federation.of_kind(AgencyKind::Hospital)?;
     let bureau = federation.of_kind(AgencyKind::CivilAffairs)?;
     let elder = &loaded.elder;
@@ -60,68 +64,219 @@ pub(crate) async fn play(federation: &Federation, loaded: &Loaded, tale: &mut Ta
         types: types.clone(),
         purpose,
     };
-    let refused = |reason| Expect { outcome: "refused", tier: "", reason: Some(reason) };
+    let refused = |reason| Expect {
+        outcome: "refused",
+        tier: "",
+        reason: Some(reason),
+    };
 
-    let before = locate(&ask("locate-without-consent", hospital, "doctor-li", &elder.number, "TREAT")).await?;
-    tell(tale, &ask("locate-without-consent", hospital, "doctor-li", &elder.number, "TREAT"), "locate", &before,
-        &refused(ReasonCode::ConsentMissing), "a doctor asks without the elder's consent");
+    let before = locate(&ask(
+        "locate-without-consent",
+        hospital,
+        "doctor-li",
+        &elder.number,
+        "TREAT",
+    ))
+    .await?;
+    tell(
+        tale,
+        &ask(
+            "locate-without-consent",
+            hospital,
+            "doctor-li",
+            &elder.number,
+            "TREAT",
+        ),
+        "locate",
+        &before,
+        &refused(ReasonCode::ConsentMissing),
+        "a doctor asks without the elder's consent",
+    );
 
     let consent = grant(holder, hospital, elder, tale).await?;
 
-    let a = ask("doctor-locates", hospital, "doctor-li", &elder.number, "TREAT");
+    let a = ask(
+        "doctor-locates",
+        hospital,
+        "doctor-li",
+        &elder.number,
+        "TREAT",
+    );
     let found = locate(&a).await?;
-    tell(tale, &a, "locate", &found, &Expect { outcome: "data", tier: "count", reason: None }, "the doctor learns which records there are");
+    tell(
+        tale,
+        &a,
+        "locate",
+        &found,
+        &Expect {
+            outcome: "data",
+            tier: "count",
+            reason: None,
+        },
+        "the doctor learns which records there are",
+    );
 
-    let a = ask("doctor-fetches", hospital, "doctor-li", &elder.number, "TREAT");
+    let a = ask(
+        "doctor-fetches",
+        hospital,
+        "doctor-li",
+        &elder.number,
+        "TREAT",
+    );
     let full = fetch(&a).await?;
-    tell(tale, &a, "fetch", &full, &Expect { outcome: "data", tier: "full", reason: None }, "the doctor reads them whole");
+    tell(
+        tale,
+        &a,
+        "fetch",
+        &full,
+        &Expect {
+            outcome: "data",
+            tier: "full",
+            reason: None,
+        },
+        "the doctor reads them whole",
+    );
 
-    let a = ask("nurse-fetches", hospital, "nurse-wang", &elder.number, "TREAT");
+    let a = ask(
+        "nurse-fetches",
+        hospital,
+        "nurse-wang",
+        &elder.number,
+        "TREAT",
+    );
     let masked = fetch(&a).await?;
-    tell(tale, &a, "fetch", &masked, &Expect { outcome: "data", tier: "masked", reason: None }, "a nurse reads them with field groups masked");
+    tell(
+        tale,
+        &a,
+        "fetch",
+        &masked,
+        &Expect {
+            outcome: "data",
+            tier: "masked",
+            reason: None,
+        },
+        "a nurse reads them with field groups masked",
+    );
 
-    let a = ask("clerk-refused", bureau, "clerk-zhao", &elder.number, "ELIGDTRM");
+    let a = ask(
+        "clerk-refused",
+        bureau,
+        "clerk-zhao",
+        &elder.number,
+        "ELIGDTRM",
+    );
     let clerk = fetch(&a).await?;
-    let why = ReasonCode::parse(&clerk.reason).unwrap_or(ReasonCode::Internal);
-    let by_rule = matches!(why, ReasonCode::PurposeNotAllowed | ReasonCode::LevelTooHigh | ReasonCode::BasisInsufficient | ReasonCode::ConsentMissing);
-    let expect = if by_rule { refused(why) } else { refused(ReasonCode::PurposeNotAllowed) };
-    tell(tale, &a, "fetch", &clerk, &expect, "a clerk of the civil-affairs bureau is refused");
+    let why = ReasonCode::parse(&clerk.0.reason).unwrap_or(ReasonCode::Internal);
+    let by_rule = matches!(
+        why,
+        ReasonCode::PurposeNotAllowed
+            | ReasonCode::LevelTooHigh
+            | ReasonCode::BasisInsufficient
+            | ReasonCode::ConsentMissing
+    );
+    let expect = if by_rule {
+        refused(why)
+    } else {
+        refused(ReasonCode::PurposeNotAllowed)
+    };
+    tell(
+        tale,
+        &a,
+        "fetch",
+        &clerk,
+        &expect,
+        "a clerk of the civil-affairs bureau is refused",
+    );
 
     withdraw(holder, elder, &consent, tale).await?;
 
-    let a = ask("read-after-withdrawal", hospital, "doctor-li", &elder.number, "TREAT");
+    let a = ask(
+        "read-after-withdrawal",
+        hospital,
+        "doctor-li",
+        &elder.number,
+        "TREAT",
+    );
     let after = fetch(&a).await?;
-    tell(tale, &a, "fetch", &after, &refused(ReasonCode::ConsentMissing), "the doctor reads again after the withdrawal");
+    tell(
+        tale,
+        &a,
+        "fetch",
+        &after,
+        &refused(ReasonCode::ConsentMissing),
+        "the doctor reads again after the withdrawal",
+    );
 
     let nobody = unknown_number(federation);
     let a = ask("unknown-number", hospital, "doctor-li", &nobody, "TREAT");
     let unknown = fetch(&a).await?;
     // What is answered about someone nobody knows must not differ from what is answered about someone known.
-    let same = Answer { leaf: None, ..unknown.clone() } == Answer { leaf: None, ..after };
-    let expect = if same { refused(ReasonCode::ConsentMissing) } else { refused(ReasonCode::Internal) };
-    tell(tale, &a, "fetch", &unknown, &expect, "a number nobody knows is answered in the same words");
+    let same = Answer {
+        leaf: None,
+        ..unknown.0.clone()
+    } == Answer {
+        leaf: None,
+        ..after.0
+    };
+    let expect = if same {
+        refused(ReasonCode::ConsentMissing)
+    } else {
+        refused(ReasonCode::Internal)
+    };
+    tell(
+        tale,
+        &a,
+        "fetch",
+        &unknown,
+        &expect,
+        "a number nobody knows is answered in the same words",
+    );
 
-    let wrong = "110101194001011111";
-    let a = ask("mistyped-number", hospital, "doctor-li", wrong, "TREAT");
+    let wrong = mistyped(&elder.number);
+    let a = ask("mistyped-number", hospital, "doctor-li", &wrong, "TREAT");
     let mistyped = fetch(&a).await?;
-    tell(tale, &a, "fetch", &mistyped, &refused(ReasonCode::SubjectInvalid), "a mistyped number is caught before anyone is asked");
+    tell(
+        tale,
+        &a,
+        "fetch",
+        &mistyped,
+        &refused(ReasonCode::SubjectInvalid),
+        "a mistyped number is caught before anyone is asked",
+    );
     Ok(())
 }
 
 /// Types of this elder that a doctor would ask for, at level 3 or below.
 fn clinical(elder: &Elder) -> Vec<String> {
     const WANTED: [&str; 8] = [
-        "vitals", "exam-report", "condition", "medication", "allergy", "encounter", "care-assessment", "health-summary",
+        "vitals",
+        "exam-report",
+        "condition",
+        "medication",
+        "allergy",
+        "encounter",
+        "care-assessment",
+        "health-summary",
     ];
-    let mut types: Vec<String> =
-        WANTED.iter().filter(|w| elder.types.iter().any(|t| t == *w)).map(|w| (*w).to_owned()).collect();
+    let mut types: Vec<String> = WANTED
+        .iter()
+        .filter(|w| elder.types.iter().any(|t| t == *w))
+        .map(|w| (*w).to_owned())
+        .collect();
     if types.is_empty() {
         types.extend(elder.types.first().cloned());
     }
     types
 }
 
-fn tell(tale: &mut Tale, ask: &Ask<'_>, verb: &'static str, answer: &(Answer, u128), expect: &Expect, told: &str) {
+fn tell(
+    tale: &mut Tale,
+    ask: &Ask<'_>,
+    verb: &'static str,
+    answer: &(Answer, u128),
+    expect: &Expect,
+    told: &str,
+) {
     let (answer, ms) = answer;
     let ok = answer.outcome == expect.outcome
         && (expect.tier.is_empty() || answer.tier == expect.tier)
@@ -149,9 +304,19 @@ fn tell(tale: &mut Tale, ask: &Ask<'_>, verb: &'static str, answer: &(Answer, u1
 
 fn query(ask: &Ask<'_>) -> (Option<v1::Subject>, Option<v1::Query>, Option<v1::Intent>) {
     (
-        Some(v1::Subject { system: String::new(), value: ask.number.to_owned() }),
-        Some(v1::Query { record_types: ask.types.clone(), limit: 500, ..Default::default() }),
-        Some(v1::Intent { purpose: ask.purpose.into(), basis: "consent".into() }),
+        Some(v1::Subject {
+            system: String::new(),
+            value: ask.number.to_owned(),
+        }),
+        Some(v1::Query {
+            record_types: ask.types.clone(),
+            limit: 500,
+            ..Default::default()
+        }),
+        Some(v1::Intent {
+            purpose: ask.purpose.into(),
+            basis: "consent".into(),
+        }),
     )
 }
 
@@ -224,7 +389,9 @@ async fn fetch(ask: &Ask<'_>) -> Result<(Answer, u128), Failure> {
 }
 
 fn refused_by_own_node(answer: &mut Answer, status: tonic::Status) -> Result<(), Failure> {
-    let Some((refusal, leaf)) = crate::status::refusal_in(&status) else { return Err(status.into()) };
+    let Some((refusal, leaf)) = crate::status::refusal_in(&status) else {
+        return Err(status.into());
+    };
     answer.outcome = "refused".into();
     answer.reason = refusal.reason.as_str().into();
     answer.leaf = leaf.map(|l| l.seq);
@@ -232,10 +399,20 @@ fn refused_by_own_node(answer: &mut Answer, status: tonic::Status) -> Result<(),
 }
 
 fn highest(grants: &[v1::TypeGrant]) -> String {
-    grants.iter().map(|g| g.tier).max().map(|t| tier_name(t).to_owned()).unwrap_or_default()
+    grants
+        .iter()
+        .map(|g| g.tier)
+        .max()
+        .map(|t| tier_name(t).to_owned())
+        .unwrap_or_default()
 }
 
-async fn grant(holder: &Member, to: &Member, elder: &Elder, tale: &mut Tale) -> Result<Vec<u8>, Failure> {
+async fn grant(
+    holder: &Member,
+    to: &Member,
+    elder: &Elder,
+    tale: &mut Tale,
+) -> Result<Vec<u8>, Failure> {
     let started = Instant::now();
     let terms = v1::ConsentTerms {
         effect: v1::ConsentEffect::Permit.into(),
@@ -244,9 +421,20 @@ async fn grant(holder: &Member, to: &Member, elder: &Elder, tale: &mut Tale) -> 
         level_ceiling: 4,
         ..Default::default()
     };
-    let subject = Some(v1::Subject { system: String::new(), value: elder.number.clone() });
-    let request = v1::GrantConsentRequest { subject, terms: Some(terms) };
-    let answer = holder.client("counter").client()?.grant_consent(request).await?.into_inner();
+    let subject = Some(v1::Subject {
+        system: String::new(),
+        value: elder.number.clone(),
+    });
+    let request = v1::GrantConsentRequest {
+        subject,
+        terms: Some(terms),
+    };
+    let answer = holder
+        .client("counter")
+        .client()?
+        .grant_consent(request)
+        .await?
+        .into_inner();
     tale.tell(&Step {
         name: "consent-given",
         verb: "consent",
@@ -263,13 +451,26 @@ async fn grant(holder: &Member, to: &Member, elder: &Elder, tale: &mut Tale) -> 
     Ok(answer.consent_id)
 }
 
-async fn withdraw(holder: &Member, elder: &Elder, consent: &[u8], tale: &mut Tale) -> Result<(), Failure> {
+async fn withdraw(
+    holder: &Member,
+    elder: &Elder,
+    consent: &[u8],
+    tale: &mut Tale,
+) -> Result<(), Failure> {
     let started = Instant::now();
     let request = v1::WithdrawConsentRequest {
-        subject: Some(v1::Subject { system: String::new(), value: elder.number.clone() }),
+        subject: Some(v1::Subject {
+            system: String::new(),
+            value: elder.number.clone(),
+        }),
         consent_id: consent.to_vec(),
     };
-    let answer = holder.client("counter").client()?.withdraw_consent(request).await?.into_inner();
+    let answer = holder
+        .client("counter")
+        .client()?
+        .withdraw_consent(request)
+        .await?
+        .into_inner();
     tale.tell(&Step {
         name: "consent-withdrawn",
         verb: "consent",
@@ -297,13 +498,27 @@ fn unknown_number(federation: &Federation) -> String {
     String::new()
 }
 
+/// The number with another check digit, as a hand might mistype it.
+fn mistyped(number: &str) -> String {
+    let mut wrong = number.to_owned();
+    let last = wrong.pop();
+    wrong.push(if last == Some('7') { '8' } else { '7' });
+    wrong
+}
+
 /// Commands to try while the federation stays up.
 pub(crate) fn examples(federation: &Federation, loaded: &Loaded) -> Vec<String> {
     let mut commands = Vec::new();
     let types = clinical(&loaded.elder);
-    let Some(kind) = types.first() else { return commands };
+    let Some(kind) = types.first() else {
+        return commands;
+    };
     for member in &federation.members {
-        let common = format!("--node {} --identity {}", member.listen.gateway, member.clients.display());
+        let common = format!(
+            "--node {} --identity {}",
+            member.listen.gateway,
+            member.clients.display()
+        );
         match member.kind {
             AgencyKind::Hospital => commands.push(format!(
                 "songhe fetch --subject {} --type {kind} --purpose TREAT {common}/doctor-li.pem",

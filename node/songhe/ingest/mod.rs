@@ -1,9 +1,11 @@
 //! Records in: split, examined, given to a person, stored; what breaks a rule goes to quarantine with the reason.
 
+mod store;
+
 use std::collections::HashMap;
 
 use fhir::{Context, Examined, Fault, Format, Item, Limits, NdjsonSplitter, Piece, SubjectRef};
-use ledger::{BATCH_MAX, NewRecord, PutDone, Quarantined, RecordHeader};
+use ledger::BATCH_MAX;
 use record::resident_id::RESIDENT_ID_SYSTEM;
 use record::{Pseudonym, ReasonCode, Refusal, ResidentId};
 use ring::digest;
@@ -11,12 +13,7 @@ use wire::v1;
 use zeroize::Zeroizing;
 
 use crate::node::Node;
-use crate::status::reason_message;
 
-/// Records stored in one go; with their keys they are far below what one submit takes.
-const BATCH: usize = 256;
-/// Bytes stored in one go.
-const BATCH_BYTES: usize = 4 << 20;
 /// The most bytes of an id or version that are kept.
 const ID_MAX: usize = 128;
 
@@ -45,13 +42,15 @@ pub struct Ingest<'a> {
     /// Patients seen in this stream, before they are visible to look-ups.
     patients: HashMap<String, Pseudonym>,
     /// Pseudonyms of this stream's people: a hundred microseconds of elliptic curves each.
-    people: HashMap<Zeroizing<String>, Pseudonym>,
+    people: Vec<(Zeroizing<String>, Pseudonym)>,
     position: u64,
 }
 
 impl std::fmt::Debug for Ingest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Ingest")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,14 +86,12 @@ impl<'a> Ingest<'a> {
     /// `REQUEST_MALFORMED` for a bad source name or format.
     pub fn open(node: &'a Node, client_name: &str, open: &v1::PutOpen) -> Result<Self, Refusal> {
         let malformed = |detail: &str| Refusal::with_detail(ReasonCode::RequestMalformed, detail);
-        let source = if open.source.is_empty() { client_name.to_owned() } else { open.source.clone() };
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
-        if source.is_empty() || source.len() > 64 || !source.bytes().all(plain) {
-            return Err(malformed("source has 1 to 64 characters of a-z, 0-9, '-', '.' and '_'"));
-        }
+        let source = source_of(client_name, &open.source)?;
         let mode = match v1::PutFormat::try_from(open.format) {
             Ok(v1::PutFormat::Unspecified | v1::PutFormat::Resource) => Mode::Resource,
-            Ok(v1::PutFormat::Bundle) => Mode::Bundle { each_entry: open.each_entry },
+            Ok(v1::PutFormat::Bundle) => Mode::Bundle {
+                each_entry: open.each_entry,
+            },
             Ok(v1::PutFormat::Ndjson) => Mode::Ndjson,
             Err(_) => return Err(malformed("format is not known")),
         };
@@ -111,7 +108,7 @@ impl<'a> Ingest<'a> {
             splitter: NdjsonSplitter::new(limits),
             lines_done: false,
             patients: HashMap::new(),
-            people: HashMap::new(),
+            people: Vec::new(),
             position: 0,
         })
     }
@@ -141,16 +138,22 @@ impl<'a> Ingest<'a> {
                 }
                 Mode::Ndjson => {
                     if self.lines_done {
-                        return Err(Refusal::with_detail(ReasonCode::RequestMalformed, "an item follows the last one"));
+                        return Err(Refusal::with_detail(
+                            ReasonCode::RequestMalformed,
+                            "an item follows the last one",
+                        ));
                     }
                     for piece in self.splitter.push(&data) {
                         judged.push(self.judge(piece, named.as_ref(), &HashMap::new()));
                     }
                     if item.last {
                         self.lines_done = true;
-                        let splitter = std::mem::replace(&mut self.splitter, NdjsonSplitter::new(self.limits));
+                        let splitter =
+                            std::mem::replace(&mut self.splitter, NdjsonSplitter::new(self.limits));
                         match splitter.finish() {
-                            Ok(Some(piece)) => judged.push(self.judge(piece, named.as_ref(), &HashMap::new())),
+                            Ok(Some(piece)) => {
+                                judged.push(self.judge(piece, named.as_ref(), &HashMap::new()))
+                            }
                             Ok(None) => {}
                             Err(fault) => judged.push(self.bad_piece(fault.reason, &fault, &[])),
                         }
@@ -193,8 +196,11 @@ impl<'a> Ingest<'a> {
         };
         let atomic = !each_entry && pieces.bundle_type.as_deref() == Some("transaction");
         let urls = self.patients_of(&pieces.pieces, named);
-        let judged: Vec<Judged> =
-            pieces.pieces.into_iter().map(|piece| self.judge(piece, named, &urls)).collect();
+        let judged: Vec<Judged> = pieces
+            .pieces
+            .into_iter()
+            .map(|piece| self.judge(piece, named, &urls))
+            .collect();
         if !atomic {
             return self.store(judged).await;
         }
@@ -213,12 +219,17 @@ impl<'a> Ingest<'a> {
         let mut urls = HashMap::new();
         for item in pieces.iter().flatten() {
             let Some(url) = &item.full_url else { continue };
-            let context = Context { now: self.node.clock.now(), limits: self.limits };
+            let context = Context {
+                now: self.node.clock.now(),
+                limits: self.limits,
+            };
             let is_patient = contains(&item.original, b"\"Patient\"");
             if !is_patient {
                 continue;
             }
-            let Ok(examined) = fhir::examine(&item.original, self.node.catalog(), &context) else { continue };
+            let Ok(examined) = fhir::examine(&item.original, self.node.catalog(), &context) else {
+                continue;
+            };
             if examined.resource_type != "Patient" {
                 continue;
             }
@@ -240,9 +251,14 @@ impl<'a> Ingest<'a> {
     ) -> Judged {
         let item = match piece {
             Ok(item) => item,
-            Err(refused) => return self.bad_piece(refused.fault.reason, &refused.fault, &refused.original),
+            Err(refused) => {
+                return self.bad_piece(refused.fault.reason, &refused.fault, &refused.original);
+            }
         };
-        let context = Context { now: self.node.clock.now(), limits: self.limits };
+        let context = Context {
+            now: self.node.clock.now(),
+            limits: self.limits,
+        };
         let examined = match fhir::examine(&item.original, self.node.catalog(), &context) {
             Ok(examined) => examined,
             Err(fault) => return self.bad_piece(fault.reason, &fault, &item.original),
@@ -252,9 +268,17 @@ impl<'a> Ingest<'a> {
         let id = examined
             .id
             .clone()
-            .or_else(|| item.full_url.as_deref().and_then(|u| u.strip_prefix("urn:uuid:")).map(str::to_owned))
+            .or_else(|| {
+                item.full_url
+                    .as_deref()
+                    .and_then(|u| u.strip_prefix("urn:uuid:"))
+                    .map(str::to_owned)
+            })
             .unwrap_or_else(|| format!("sha256-{content}"));
-        let version = examined.version.clone().unwrap_or_else(|| format!("sha256-{content}"));
+        let version = examined
+            .version
+            .clone()
+            .unwrap_or_else(|| format!("sha256-{content}"));
         match self.subject(&examined, named, urls) {
             Ok(subject) => {
                 if examined.resource_type == "Patient" {
@@ -307,11 +331,15 @@ impl<'a> Ingest<'a> {
         let unresolved = || Refusal::new(ReasonCode::SubjectUnresolved);
         match &examined.subject {
             SubjectRef::Literal(reference) | SubjectRef::Urn(reference) => {
-                if let Some(subject) = urls.get(reference).or_else(|| self.patients.get(reference)) {
+                if let Some(subject) = urls.get(reference).or_else(|| self.patients.get(reference))
+                {
                     return Ok(*subject);
                 }
                 let id = reference.strip_prefix("Patient/").ok_or_else(unresolved)?;
-                self.node.ledger().subject_of_patient(&self.source, id)?.ok_or_else(unresolved)
+                self.node
+                    .ledger()
+                    .subject_of_patient(&self.source, id)?
+                    .ok_or_else(unresolved)
             }
             SubjectRef::Identifier { system, value } if system == RESIDENT_ID_SYSTEM => {
                 let (id, _) = ResidentId::parse(value, self.node.clock.now())
@@ -323,7 +351,12 @@ impl<'a> Ingest<'a> {
     }
 
     fn pseudonym(&mut self, id: &ResidentId) -> Result<Pseudonym, Refusal> {
-        if let Some(known) = self.people.iter().find(|(k, _)| k.as_str() == id.expose()).map(|(_, p)| *p) {
+        if let Some(known) = self
+            .people
+            .iter()
+            .find(|(k, _)| k.as_str() == id.expose())
+            .map(|(_, p)| *p)
+        {
             return Ok(known);
         }
         let made = self.node.pseudonym(id)?;
@@ -331,7 +364,8 @@ impl<'a> Ingest<'a> {
         if self.people.len() >= 16 {
             self.people.clear();
         }
-        self.people.insert(Zeroizing::new(id.expose().to_owned()), made);
+        self.people
+            .push((Zeroizing::new(id.expose().to_owned()), made));
         Ok(made)
     }
 
@@ -352,189 +386,29 @@ impl<'a> Ingest<'a> {
         self.position += 1;
         position
     }
-
-    /// Stores what is good in batches, sets aside what is not.
-    async fn store(&self, judged: Vec<Judged>) -> Result<Vec<v1::PutResponse>, Refusal> {
-        let mut results = Vec::with_capacity(judged.len());
-        let mut batch: Vec<Good> = Vec::new();
-        let mut bytes = 0;
-        for one in judged {
-            match one {
-                Judged::Good(good) => {
-                    bytes += good.original.len();
-                    batch.push(*good);
-                    if batch.len() >= BATCH || bytes >= BATCH_BYTES {
-                        results.extend(self.store_batch(std::mem::take(&mut batch)).await?);
-                        bytes = 0;
-                    }
-                }
-                Judged::Bad(bad) => {
-                    results.extend(self.store_batch(std::mem::take(&mut batch)).await?);
-                    bytes = 0;
-                    results.push(self.set_aside(*bad).await?);
-                }
-            }
-        }
-        results.extend(self.store_batch(batch).await?);
-        Ok(results)
-    }
-
-    async fn store_batch(&self, batch: Vec<Good>) -> Result<Vec<v1::PutResponse>, Refusal> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (told, records): (Vec<Told>, Vec<NewRecord>) = batch.into_iter().map(|g| self.split_good(g)).unzip();
-        let outcomes = self.node.ledger().put(records).await?;
-        Ok(told
-            .into_iter()
-            .zip(outcomes)
-            .map(|(told, outcome)| match outcome {
-                Ok(done) => self.stored(told, done),
-                Err(fault) => told.refused(&Refusal::from(fault)),
-            })
-            .collect())
-    }
-
-    /// A transaction: one frame or nothing.
-    async fn store_all(&self, judged: Vec<Judged>) -> Result<Vec<v1::PutResponse>, Refusal> {
-        let good = judged.into_iter().filter_map(|j| if let Judged::Good(g) = j { Some(*g) } else { None });
-        let (told, records): (Vec<Told>, Vec<NewRecord>) = good.map(|g| self.split_good(g)).unzip();
-        match self.node.ledger().put_all(records).await {
-            Ok(done) => Ok(told.into_iter().zip(done).map(|(t, d)| self.stored(t, d)).collect()),
-            Err(fault @ (ledger::LedgerError::Conflict | ledger::LedgerError::Erased | ledger::LedgerError::TooLarge)) => {
-                let refusal = Refusal::with_detail(fault.reason(), "the transaction was not stored");
-                Ok(told.into_iter().map(|t| t.refused(&refusal)).collect())
-            }
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    /// A transaction with a bad entry: the bad ones are set aside, the others are not stored.
-    async fn refuse_transaction(&self, judged: Vec<Judged>) -> Result<Vec<v1::PutResponse>, Refusal> {
-        let refusal = Refusal::with_detail(
-            ReasonCode::RecordInvalid,
-            "another entry of the transaction is not valid, or it has too many entries; nothing of it was stored",
-        );
-        let mut results = Vec::with_capacity(judged.len());
-        for one in judged {
-            match one {
-                Judged::Good(good) => results.push(self.split_good(*good).0.refused(&refusal)),
-                Judged::Bad(bad) => results.push(self.set_aside(*bad).await?),
-            }
-        }
-        Ok(results)
-    }
-
-    fn split_good(&self, good: Good) -> (Told, NewRecord) {
-        let Good { position, examined, subject, original, id, version } = good;
-        let warnings = fhir::OperationOutcome { issues: examined.warnings, left_out: 0 };
-        let told = Told {
-            position,
-            resource_type: examined.resource_type.clone(),
-            id: id.clone(),
-            type_code: examined.type_code.to_string(),
-            outcome_json: if warnings.issues.is_empty() { Vec::new() } else { warnings.to_json().into_bytes() },
-        };
-        let header = RecordHeader {
-            source: self.source.clone(),
-            resource_type: examined.resource_type,
-            id,
-            version,
-            type_code: examined.type_code,
-            level: examined.level,
-            effective: examined.effective,
-            received: self.node.clock.now(),
-        };
-        (told, NewRecord { subject, header, original })
-    }
-
-    fn stored(&self, told: Told, done: PutDone) -> v1::PutResponse {
-        let outcome = if done.stored { v1::PutOutcome::Stored } else { v1::PutOutcome::Unchanged };
-        v1::PutResponse {
-            position: told.position,
-            outcome: outcome.into(),
-            resource_type: told.resource_type,
-            record_id: told.id,
-            record_type: told.type_code,
-            leaf: Some(v1::LeafRef {
-                member_id: self.node.config.member.to_string(),
-                seq: done.seq,
-                exchange_id: done.xid.map(|x| x.as_bytes().to_vec()).unwrap_or_default(),
-            }),
-            operation_outcome_json: told.outcome_json,
-            ..Default::default()
-        }
-    }
-
-    async fn set_aside(&self, bad: Bad) -> Result<v1::PutResponse, Refusal> {
-        let mut result = v1::PutResponse {
-            position: bad.position,
-            outcome: v1::PutOutcome::Refused.into(),
-            resource_type: bad.resource_type.clone(),
-            record_id: bad.id.clone(),
-            reason: Some(reason_message(bad.reason, None)),
-            operation_outcome_json: bad.outcome_json.clone(),
-            ..Default::default()
-        };
-        // What is no record of the catalogue, too large, or names an impossible person is not kept at all.
-        let keep = !matches!(
-            bad.reason,
-            ReasonCode::TypeUnknown | ReasonCode::RecordTooLarge | ReasonCode::SubjectInvalid
-        ) && !bad.original.is_empty();
-        if keep {
-            let acked = self
-                .node
-                .ledger()
-                .quarantine(Quarantined {
-                    source: self.source.clone(),
-                    resource_type: bad.resource_type,
-                    id: bad.id,
-                    subject: bad.subject,
-                    reason: bad.reason,
-                    outcome_json: bad.outcome_json,
-                    original: bad.original,
-                })
-                .await?;
-            result.outcome = v1::PutOutcome::Quarantined.into();
-            result.quarantine_id = acked.seq();
-        }
-        Ok(result)
-    }
-}
-
-/// What the sender is told of a record.
-struct Told {
-    position: u64,
-    resource_type: String,
-    id: String,
-    type_code: String,
-    outcome_json: Vec<u8>,
-}
-
-impl Told {
-    fn refused(self, refusal: &Refusal) -> v1::PutResponse {
-        v1::PutResponse {
-            position: self.position,
-            outcome: v1::PutOutcome::Refused.into(),
-            resource_type: self.resource_type,
-            record_id: self.id,
-            record_type: self.type_code,
-            reason: Some(reason_message(refusal.reason, refusal.detail.as_deref())),
-            ..Default::default()
-        }
-    }
 }
 
 /// A refusal as an `OperationOutcome`.
 fn outcome_of(refusal: &Refusal) -> Vec<u8> {
-    let rule = refusal.detail.clone().unwrap_or_else(|| refusal.reason.english().to_owned());
+    let rule = refusal
+        .detail
+        .clone()
+        .unwrap_or_else(|| refusal.reason.english().to_owned());
     let issue = fhir::Issue::error(refusal.reason, fhir::IssueType::BusinessRule, "", rule);
-    fhir::OperationOutcome { issues: vec![issue], left_out: 0 }.to_json().into_bytes()
+    fhir::OperationOutcome {
+        issues: vec![issue],
+        left_out: 0,
+    }
+    .to_json()
+    .into_bytes()
 }
 
 fn shortened(mut text: String) -> String {
     if text.len() > ID_MAX {
-        let end = (0..=ID_MAX).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        let end = (0..=ID_MAX)
+            .rev()
+            .find(|i| text.is_char_boundary(*i))
+            .unwrap_or(0);
         text.truncate(end);
     }
     text
@@ -547,4 +421,44 @@ fn short_digest(bytes: &[u8]) -> String {
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+/// The source a client may store under: its own name, or that name, a dot, and a part of it. So nobody stores, or
+/// supersedes, under another system's name.
+///
+/// # Errors
+/// `REQUEST_MALFORMED`.
+pub fn source_of(client_name: &str, named: &str) -> Result<String, Refusal> {
+    let source = if named.is_empty() { client_name } else { named };
+    let own = source == client_name
+        || source
+            .strip_prefix(client_name)
+            .is_some_and(|rest| rest.starts_with('.'));
+    let plain =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
+    if own && source.len() <= 64 && source.bytes().all(plain) {
+        return Ok(source.to_owned());
+    }
+    let detail = "source is the certificate's name, or that name, a dot, and more of a-z, 0-9, '-', '_' and '.', at most 64";
+    Err(Refusal::with_detail(ReasonCode::RequestMalformed, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_begins_with_its_clients_name() {
+        assert_eq!(source_of("his", "").unwrap(), "his");
+        assert_eq!(source_of("his", "his.lab").unwrap(), "his.lab");
+        for bad in [
+            "lis",
+            "hisx",
+            "his/lab",
+            "his.LAB",
+            &format!("his.{}", "x".repeat(64)),
+        ] {
+            assert!(source_of("his", bad).is_err(), "{bad}");
+        }
+    }
 }
