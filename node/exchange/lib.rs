@@ -6,41 +6,79 @@
 //! Where to start reading: `holder.rs`, which is the whole way on one screen; then the steps in their order.
 //!
 //! Each step's value can be made by the step before it alone, so a step cannot be left out. What leaves is a
-//! [`Released`], and only the journal's acknowledgement makes one. This does not compile, because a caller cannot make
-//! a `Released` itself:
+//! [`Released`], and only the journal's acknowledgement makes one. Each example below that does not compile has a twin
+//! that takes the step it leaves out, and does.
+//!
+//! A caller cannot make a `Released` itself, only take one apart:
 //!
 //! ```compile_fail,E0423
-//! fn leak(records: Vec<u8>) -> exchange_alias::Released<Vec<u8>> {
-//!     exchange_alias::Released(records)
+//! # use songhe_exchange::Released;
+//! fn leak(records: Vec<u8>) -> Released<Vec<u8>> {
+//!     Released(records)
 //! }
-//! # use songhe_exchange as exchange_alias;
 //! ```
 //!
-//! Nor can the policy be asked about a request whose consents were not looked up (a [`About`] is no [`Standing`]):
+//! ```
+//! # use songhe_exchange::Released;
+//! fn reply(released: Released<Vec<u8>>) -> Vec<u8> {
+//!     released.into_reply().0
+//! }
+//! ```
+//!
+//! The policy cannot be asked about a request whose consents were not looked up (an [`About`] is no [`Standing`]):
 //!
 //! ```compile_fail,E0308
-//! # use songhe_exchange::{About, Permit, Standing};
-//! fn skip_consent(about: About, decide: fn(Standing) -> Permit) -> Permit {
-//!     decide(about)
+//! # use songhe_exchange::{About, Holder, Permit};
+//! async fn skip_consent(holder: &Holder, about: About) -> Option<Permit> {
+//!     holder.permit(about).ok()
 //! }
 //! ```
 //!
-//! Nor can data be released on a permit alone, without the journal (the twin below, with the acknowledged step, compiles):
+//! ```
+//! # use songhe_exchange::{About, Holder, Permit};
+//! async fn with_consent(holder: &Holder, about: About) -> Option<Permit> {
+//!     let standing = holder.look_up_consent(about).await.ok()?;
+//!     holder.permit(standing).ok()
+//! }
+//! ```
+//!
+//! Nothing is prepared without a permit (a `Standing` is no [`Permit`]):
 //!
 //! ```compile_fail,E0308
-//! # use songhe_exchange::{Disclosure, Released};
-//! fn skip_journal(disclosure: Disclosure<u8>) -> Released<u8> {
-//!     disclosure
+//! # use songhe_exchange::{Disclosure, Holder, Located, Standing};
+//! fn skip_policy(holder: &Holder, standing: Standing) -> Option<Disclosure<Located>> {
+//!     holder.release_located(standing).ok()
 //! }
 //! ```
 //!
 //! ```
-//! # use songhe_exchange::{Disclosure, Refused, Released};
-//! async fn through_the_journal(
-//!     holder: &songhe_exchange::Holder,
-//!     disclosure: Disclosure<u8>,
-//! ) -> Result<Released<u8>, Refused> {
-//!     holder.journal(disclosure).await
+//! # use songhe_exchange::{Disclosure, Holder, Located, Standing};
+//! fn with_policy(holder: &Holder, standing: Standing) -> Option<Disclosure<Located>> {
+//!     let permit = holder.permit(standing).ok()?;
+//!     holder.release_located(permit).ok()
+//! }
+//! ```
+//!
+//! What was prepared does not leave without the journal (a [`Disclosure`] is no `Released`, and cannot be looked into):
+//!
+//! ```compile_fail,E0308
+//! # use songhe_exchange::{Disclosure, Holder, Located, Released};
+//! async fn skip_journal(holder: &Holder, disclosure: Disclosure<Located>) -> Option<Released<Located>> {
+//!     Some(disclosure)
+//! }
+//! ```
+//!
+//! ```compile_fail,E0616
+//! # use songhe_exchange::{Disclosure, Located};
+//! fn look_inside(disclosure: Disclosure<Located>) -> Located {
+//!     disclosure.payload
+//! }
+//! ```
+//!
+//! ```
+//! # use songhe_exchange::{Disclosure, Holder, Located, Released};
+//! async fn with_journal(holder: &Holder, disclosure: Disclosure<Located>) -> Option<Released<Located>> {
+//!     holder.journal(disclosure).await.ok()
 //! }
 //! ```
 #![forbid(unsafe_code)]
@@ -56,6 +94,8 @@ mod release;
 mod replay;
 mod statement;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 pub use consent::Standing;
 pub use denial::Refused;

@@ -250,7 +250,9 @@ impl Config {
         let segment = config.journal.segment_bytes;
         range("journal.segment_bytes", segment, 1 << 20, 256 << 20)?;
         if !segment.is_multiple_of(4096) {
-            return Err(format!("journal.segment_bytes must be a multiple of 4096, it is {segment}"));
+            return Err(format!(
+                "journal.segment_bytes must be a multiple of 4096, it is {segment}"
+            ));
         }
         // A record that is taken must fit into one segment with its envelope, or it could never be stored.
         if config.limits.record_bytes as u64 + ENVELOPE_BYTES > segment {
@@ -344,7 +346,14 @@ mod tests {
             let segment = format!("segment_bytes = {bytes}");
             Config::parse(&TEMPLATE.replace("segment_bytes = 67108864", &segment))
         };
-        assert_eq!(with(8 << 20).unwrap().ledger(Path::new("x")).journal.segment_size, 8 << 20);
+        assert_eq!(
+            with(8 << 20)
+                .unwrap()
+                .ledger(Path::new("x"))
+                .journal
+                .segment_size,
+            8 << 20
+        );
         for wrong in [4096, 4 << 20, (8 << 20) + 1, 1 << 30] {
             assert!(with(wrong).is_err(), "{wrong}");
         }

@@ -123,7 +123,7 @@ async fn connect(
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(fault)) => last = fault,
             Err(_slow) => {
-                last = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time")
+                last = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time");
             }
         }
     }

@@ -132,10 +132,6 @@ impl Node {
     ///
     /// # Errors
     /// The status to answer.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the type tonic's interceptors need"
-    )]
     pub fn anyone_known<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let remote = remote(request)?;
         let now = self.clock.now();
@@ -153,10 +149,6 @@ impl Node {
     }
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's status is the error of every service"
-)]
 fn remote<T>(request: &Request<T>) -> Result<&Remote, Status> {
     // A connection without this was not accepted by `net`; never anonymous.
     request

@@ -330,10 +330,6 @@ fn base(node: &Arc<Node>, stopped: &watch::Receiver<bool>) -> Result<Router, Hom
         .build_v1()
         .map_err(|e| HomeError(e.to_string()))?;
     let (for_health, for_reflection) = (Arc::clone(node), Arc::clone(node));
-    #[expect(
-        clippy::result_large_err,
-        reason = "the type tonic's interceptors need"
-    )]
     let router = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(1 << 20)
@@ -433,7 +429,7 @@ impl Reloader {
                 match self.reload_certificate() {
                     Ok(until) => info!(%until, "the node's certificate was renewed"),
                     Err(fault) => {
-                        error!(%fault, "the new certificate is not usable; the old one stays")
+                        error!(%fault, "the new certificate is not usable; the old one stays");
                     }
                 }
             }
@@ -441,7 +437,7 @@ impl Reloader {
                 match self.home.read_text("directory.note") {
                     Ok(note) => adopt(&node, note.as_bytes(), None).await,
                     Err(fault) => {
-                        error!(%fault, "the directory cannot be read; the one held stays")
+                        error!(%fault, "the directory cannot be read; the one held stays");
                     }
                 }
             }
@@ -449,7 +445,7 @@ impl Reloader {
                 match self.home.revoked() {
                     Ok(list) => node.revoked.store(Arc::new(list)),
                     Err(fault) => {
-                        error!(%fault, "the revocation list cannot be read; the one held stays")
+                        error!(%fault, "the revocation list cannot be read; the one held stays");
                     }
                 }
             }

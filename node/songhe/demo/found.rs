@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 use super::{Step, Tale};
 use crate::cli::Failure;
 use crate::cli::client::NodeArgs;
-use crate::config::{Config, DirectoryConfig, JournalConfig, Limits, Listen, PolicyConfig, UnlockConfig};
+use crate::config::{
+    Config, DirectoryConfig, JournalConfig, Limits, Listen, PolicyConfig, UnlockConfig,
+};
 use crate::home::{Founding, Home, free_addresses, now, random16};
 
 /// A member of the demonstration's federation.

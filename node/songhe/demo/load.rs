@@ -61,11 +61,17 @@ struct Gathered {
     counts: PutCounts,
     by_reason: BTreeMap<String, u64>,
     by_type: BTreeMap<String, u64>,
-    /// Answers that named no place of their own: what could not be read as records at all.
-    unreadable: u64,
 }
 
 impl Gathered {
+    /// A Bundle that is refused as a whole has one answer: its other entries share the reason.
+    fn rest_refused(&mut self, entries: u64, reason: Option<String>) {
+        if let Some(reason) = reason {
+            self.counts.refused += entries;
+            *self.by_reason.entry(reason).or_default() += entries;
+        }
+    }
+
     fn take(&mut self, result: &v1::PutResponse) {
         self.counts.count(result);
         if let Some(reason) = &result.reason {
@@ -189,7 +195,6 @@ fn merge(all: &mut Gathered, more: Gathered) {
     all.counts.unchanged += more.counts.unchanged;
     all.counts.quarantined += more.counts.quarantined;
     all.counts.refused += more.counts.refused;
-    all.unreadable += more.unreadable;
     for (k, v) in more.by_reason {
         *all.by_reason.entry(k).or_default() += v;
     }
@@ -230,12 +235,17 @@ pub(crate) async fn input(
             };
             let mut results = put_items(client.clone(), open, part.items).await?;
             let mut types = Vec::new();
+            let mut answered = 0;
+            let mut last_reason = None;
             while let Some(result) = results.message().await? {
                 gathered.take(&result);
+                answered += 1;
                 if matches!(outcome_name(result.outcome), "stored" | "unchanged") {
                     types.push(result.record_type.clone());
                 }
+                last_reason = result.reason.map(|r| r.code);
             }
+            gathered.rest_refused(part.resources.saturating_sub(answered), last_reason);
             let better = elder
                 .as_ref()
                 .is_none_or(|e| types.len() > e.types.len() && e.types.len() < 3);

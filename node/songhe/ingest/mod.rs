@@ -152,7 +152,7 @@ impl<'a> Ingest<'a> {
                             std::mem::replace(&mut self.splitter, NdjsonSplitter::new(self.limits));
                         match splitter.finish() {
                             Ok(Some(piece)) => {
-                                judged.push(self.judge(piece, named.as_ref(), &HashMap::new()))
+                                judged.push(self.judge(piece, named.as_ref(), &HashMap::new()));
                             }
                             Ok(None) => {}
                             Err(fault) => judged.push(self.bad_piece(fault.reason, &fault, &[])),
