@@ -7,23 +7,7 @@
 #![forbid(unsafe_code)]
 
 /// The messages and services of `songhe.v1`.
-#[allow(
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    unused_qualifications,
-    rust_2018_idioms,
-    clippy::all,
-    clippy::allow_attributes,
-    clippy::unwrap_used,
-    clippy::wildcard_imports,
-    clippy::use_self,
-    clippy::trivially_copy_pass_by_ref,
-    clippy::needless_pass_by_value,
-    clippy::semicolon_if_nothing_returned,
-    clippy::large_futures,
-    reason = "generated code"
-)]
+#[allow(missing_docs, missing_debug_implementations, clippy::all)]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/songhe.v1.rs"));
 }

@@ -141,7 +141,6 @@ pub fn serial_of(leaf_der: &[u8]) -> Option<Vec<u8>> {
     Leaf::read(leaf_der).ok().map(|leaf| leaf.serial)
 }
 
-
 /// Reads who a leaf certificate (DER) says it is. Names of other kinds are left alone.
 ///
 /// # Errors

@@ -180,7 +180,7 @@ mod tests {
         assert!(ResidentId::parse(&good, now()).is_ok());
         let wrong = format!(
             "{}{}",
-            &good[..17],
+            good.get(..17).unwrap(),
             if good.ends_with('0') { '1' } else { '0' }
         );
         let cases = [
@@ -191,7 +191,10 @@ mod tests {
             (number("99011219400301123"), InvalidResidentId::District),
             ("123456789012345".to_owned(), InvalidResidentId::Old),
             ("1234".to_owned(), InvalidResidentId::Form),
-            (format!("{}é", &good[..16]), InvalidResidentId::Form),
+            (
+                format!("{}é", good.get(..16).unwrap()),
+                InvalidResidentId::Form,
+            ),
         ];
         for (text, fault) in cases {
             assert_eq!(ResidentId::parse(&text, now()).unwrap_err(), fault);
@@ -229,8 +232,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn never_panics(text in ".{0,24}") {
-            let _ = ResidentId::parse(&text, now()).is_ok();
-            let _ = looks_like_resident_id(&text);
+            drop(ResidentId::parse(&text, now()));
+            assert!(!looks_like_resident_id(&text) || text.len() == 18);
         }
     }
 }

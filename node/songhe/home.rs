@@ -191,8 +191,8 @@ impl Home {
     /// # Errors
     /// A wrong passphrase, or a damaged file.
     pub fn unlock(&self, unlock: &Unlock) -> Result<(Keyring, SecretFile), HomeError> {
-        let keyring = Keyring::load(&self.path("keys/kek.sealed"), unlock)
-            .map_err(|e| HomeError(e.to_string()))?;
+        let path = self.path("keys/kek.sealed");
+        let keyring = Keyring::load(&path, unlock).map_err(|e| HomeError::at(&path, &e))?;
         let secrets = self.secrets(&keyring)?;
         Ok((keyring, secrets))
     }
@@ -202,8 +202,8 @@ impl Home {
     /// # Errors
     /// A damaged file.
     pub fn secrets(&self, keyring: &Keyring) -> Result<SecretFile, HomeError> {
-        SecretFile::load(&self.path("keys/secrets.sealed"), keyring)
-            .map_err(|e| HomeError(e.to_string()))
+        let path = self.path("keys/secrets.sealed");
+        SecretFile::load(&path, keyring).map_err(|e| HomeError::at(&path, &e))
     }
 
     /// The member's own certificate authority, without its key.

@@ -21,6 +21,8 @@ pub mod net;
 pub mod node;
 pub mod peer_service;
 pub mod quota;
+mod routers;
 pub mod serve;
 pub mod status;
 pub mod subjects;
+mod watch;

@@ -2,6 +2,7 @@
 //! stopped by closing standard input and, if need be, ended by its own process id.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use ring::rand::SystemRandom;
 use seal::Unlock;
 use serde_json::Value;
 use songhe::cli::client::{Client, NodeArgs};
-use songhe::config::{Config, DirectoryConfig, JournalConfig, Limits, Listen, PolicyConfig, UnlockConfig};
+use songhe::config::{
+    Config, DirectoryConfig, JournalConfig, Limits, Listen, PolicyConfig, UnlockConfig,
+};
 use songhe::home::{Founding, Home, free_addresses, now};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -67,6 +70,15 @@ pub const THREE: [(&str, AgencyKind); 3] = [
 impl Federation {
     /// Founds a federation; nothing runs yet. `limits` of every node.
     pub fn found(members: &[(&str, AgencyKind)], limits: &Limits) -> Self {
+        Self::found_behind(members, limits, &[])
+    }
+
+    /// As [`Federation::found`], with other endpoints in the directory than the nodes listen on: something in between.
+    pub fn found_behind(
+        members: &[(&str, AgencyKind)],
+        limits: &Limits,
+        endpoints: &[(&str, SocketAddr)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let name = FederationName::parse("test.example").unwrap();
         let authority = AuthorityKey::generate(name.clone(), &SystemRandom::new()).unwrap();
@@ -77,7 +89,11 @@ impl Federation {
             members: Vec::new(),
         };
         for (id, kind) in members {
-            let member = federation.new_member(id, *kind, limits);
+            let endpoint = endpoints
+                .iter()
+                .find(|(of, _)| of == id)
+                .map(|(_, address)| *address);
+            let member = federation.new_member_at(id, *kind, limits, endpoint);
             federation.members.push(member);
         }
         federation.publish(30);
@@ -86,6 +102,16 @@ impl Federation {
 
     /// Makes a member's folder and clients, and adds its card to the draft.
     pub fn new_member(&mut self, id: &str, kind: AgencyKind, limits: &Limits) -> Member {
+        self.new_member_at(id, kind, limits, None)
+    }
+
+    fn new_member_at(
+        &mut self,
+        id: &str,
+        kind: AgencyKind,
+        limits: &Limits,
+        endpoint: Option<SocketAddr>,
+    ) -> Member {
         let listen = free_addresses().unwrap();
         let number = self.members.len();
         let config = Config {
@@ -106,7 +132,7 @@ impl Federation {
             authority: self.authority.verifier_key().clone(),
             config: &config,
             credit_code: CreditCode::from_body(&format!("1250011200000{number:04}")).unwrap(),
-            endpoints: vec![Endpoint::parse(&listen.peer.to_string()).unwrap()],
+            endpoints: vec![Endpoint::parse(&endpoint.unwrap_or(listen.peer).to_string()).unwrap()],
             name_en: None,
         };
         let unlock = Unlock::passphrase(PASSPHRASE.as_bytes()).unwrap();
@@ -411,9 +437,9 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
-                files.push(path)
+                files.push(path);
             }
         }
     }

@@ -9,6 +9,7 @@ use ledger::BATCH_MAX;
 use record::resident_id::RESIDENT_ID_SYSTEM;
 use record::{Pseudonym, ReasonCode, Refusal, ResidentId};
 use ring::digest;
+use serde::Deserialize;
 use wire::v1;
 use zeroize::Zeroizing;
 
@@ -155,7 +156,7 @@ impl<'a> Ingest<'a> {
                                 judged.push(self.judge(piece, named.as_ref(), &HashMap::new()));
                             }
                             Ok(None) => {}
-                            Err(fault) => judged.push(self.bad_piece(fault.reason, &fault, &[])),
+                            Err(fault) => judged.push(self.bad_piece(None, &fault, &[])),
                         }
                     }
                 }
@@ -190,7 +191,7 @@ impl<'a> Ingest<'a> {
         let pieces = match fhir::split(data, Format::Bundle, &self.limits) {
             Ok(pieces) => pieces,
             Err(fault) => {
-                let bad = self.bad_piece(fault.reason, &fault, data);
+                let bad = self.bad_piece(named, &fault, data);
                 return self.store(vec![bad]).await;
             }
         };
@@ -252,7 +253,7 @@ impl<'a> Ingest<'a> {
         let item = match piece {
             Ok(item) => item,
             Err(refused) => {
-                return self.bad_piece(refused.fault.reason, &refused.fault, &refused.original);
+                return self.bad_piece(named, &refused.fault, &refused.original);
             }
         };
         let context = Context {
@@ -261,7 +262,7 @@ impl<'a> Ingest<'a> {
         };
         let examined = match fhir::examine(&item.original, self.node.catalog(), &context) {
             Ok(examined) => examined,
-            Err(fault) => return self.bad_piece(fault.reason, &fault, &item.original),
+            Err(fault) => return self.bad_piece(named, &fault, &item.original),
         };
         let position = self.next();
         let content = short_digest(&item.original);
@@ -369,14 +370,24 @@ impl<'a> Ingest<'a> {
         Ok(made)
     }
 
-    fn bad_piece(&mut self, reason: ReasonCode, fault: &Fault, original: &[u8]) -> Judged {
+    fn bad_piece(
+        &mut self,
+        named: Option<&Result<ResidentId, Refusal>>,
+        fault: &Fault,
+        original: &[u8],
+    ) -> Judged {
+        let label = Label::of(original);
+        // Sealed under the key of the person it was named for, it goes when that key is destroyed.
+        let subject = named
+            .and_then(|named| named.as_ref().ok())
+            .and_then(|id| self.pseudonym(id).ok());
         Judged::Bad(Box::new(Bad {
             position: self.next(),
-            resource_type: String::new(),
-            id: String::new(),
-            subject: None,
+            resource_type: shortened(label.resource_type),
+            id: shortened(label.id),
+            subject,
             original: Zeroizing::new(original.to_vec()),
-            reason,
+            reason: fault.reason,
             outcome_json: fault.outcome.to_json().into_bytes(),
         }))
     }
@@ -385,6 +396,21 @@ impl<'a> Ingest<'a> {
         let position = self.position;
         self.position += 1;
         position
+    }
+}
+
+/// What a record that broke a rule calls itself, as far as that can be read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Label {
+    #[serde(rename = "resourceType")]
+    resource_type: String,
+    id: String,
+}
+
+impl Label {
+    fn of(original: &[u8]) -> Self {
+        serde_json::from_slice(original).unwrap_or_default()
     }
 }
 
