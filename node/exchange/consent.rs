@@ -42,12 +42,16 @@ impl Standing {
 
     /// Whether a refusal covers this type and level: it beats whatever a policy says.
     pub(crate) fn is_refused(&self, code: &RecordTypeCode) -> bool {
-        self.provisions.iter().any(|p| p.effect == Effect::Refuse && of_type(p, code))
+        self.provisions
+            .iter()
+            .any(|p| p.effect == Effect::Refuse && of_type(p, code))
     }
 
     /// Whether a permit covers this type and level.
     pub(crate) fn is_permitted(&self, code: &RecordTypeCode, level: Level) -> bool {
-        self.provisions.iter().any(|p| p.effect == Effect::Permit && of_type(p, code) && level <= p.level_ceiling)
+        self.provisions
+            .iter()
+            .any(|p| p.effect == Effect::Permit && of_type(p, code) && level <= p.level_ceiling)
     }
 }
 
@@ -79,6 +83,11 @@ impl Holder {
                 until: c.until.as_s(),
             })
             .collect();
-        Ok(Standing { about, view, provisions, at })
+        Ok(Standing {
+            about,
+            view,
+            provisions,
+            at,
+        })
     }
 }

@@ -21,12 +21,17 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn position(&self) -> Option<Position> {
-        self.after.map(|(effective_ms, seq)| Position { effective_ms, seq })
+        self.after
+            .map(|(effective_ms, seq)| Position { effective_ms, seq })
     }
 }
 
 impl Holder {
-    pub(crate) fn seal_cursor(&self, statement: &Statement, progress: &Progress) -> Result<String, Refusal> {
+    pub(crate) fn seal_cursor(
+        &self,
+        statement: &Statement,
+        progress: &Progress,
+    ) -> Result<String, Refusal> {
         let plain = serde_json::to_vec(progress).map_err(|_| Refusal::new(ReasonCode::Internal))?;
         self.cursor_key()
             .seal(&context(statement), &plain, self.entropy())
@@ -40,7 +45,10 @@ impl Holder {
             return Ok(Progress::default());
         }
         let invalid = || Refusal::new(ReasonCode::CursorInvalid);
-        let plain = self.cursor_key().open(&context(statement), &statement.cursor).map_err(|_| invalid())?;
+        let plain = self
+            .cursor_key()
+            .open(&context(statement), &statement.cursor)
+            .map_err(|_| invalid())?;
         serde_json::from_slice(&plain).map_err(|_| invalid())
     }
 }

@@ -23,7 +23,10 @@ pub struct Refused {
 
 impl Refused {
     pub(crate) fn unrecorded(refusal: Refusal) -> Self {
-        Self { refusal: outside(refusal), leaf: None }
+        Self {
+            refusal: outside(refusal),
+            leaf: None,
+        }
     }
 }
 
@@ -32,7 +35,11 @@ impl Refused {
 fn outside(refusal: Refusal) -> Refusal {
     let reason = refusal.reason.told_outside();
     let detail = refusal.detail.filter(|_| reason.blame() == Blame::Caller);
-    Refusal { reason, detail, ..refusal }
+    Refusal {
+        reason,
+        detail,
+        ..refusal
+    }
 }
 
 /// What is known of a request that is refused; less is known the earlier it fails.
@@ -45,8 +52,21 @@ pub(crate) struct Known<'a> {
 
 impl Holder {
     /// Records a refusal of a peer whose certificate or statement could not be accepted, and gives what it is told.
-    pub async fn refuse_peer(&self, peer: Option<&MemberId>, statement: Option<&Statement>, refusal: Refusal) -> Refused {
-        self.refuse(Known { peer, statement, about: None }, refusal).await
+    pub async fn refuse_peer(
+        &self,
+        peer: Option<&MemberId>,
+        statement: Option<&Statement>,
+        refusal: Refusal,
+    ) -> Refused {
+        self.refuse(
+            Known {
+                peer,
+                statement,
+                about: None,
+            },
+            refusal,
+        )
+        .await
     }
 
     pub(crate) async fn refuse(&self, known: Known<'_>, refusal: Refusal) -> Refused {
@@ -61,15 +81,31 @@ impl Holder {
         };
         match self.record_refusal(known, &refusal, xid).await {
             Ok(seq) => {
-                let leaf = LeafPosition { member: self.me().member.clone(), seq, xid };
-                Refused { refusal: outside(refusal), leaf: Some(leaf) }
+                let leaf = LeafPosition {
+                    member: self.me().member.clone(),
+                    seq,
+                    xid,
+                };
+                Refused {
+                    refusal: outside(refusal),
+                    leaf: Some(leaf),
+                }
             }
             Err(fault) => Refused::unrecorded(fault),
         }
     }
 
-    async fn record_refusal(&self, known: Known<'_>, refusal: &Refusal, xid: ExchangeId) -> Result<u64, Refusal> {
-        let mut leaf = self.ledger().leaf_now(EventType::Deny).text("dec", "deny").reason(refusal.reason);
+    async fn record_refusal(
+        &self,
+        known: Known<'_>,
+        refusal: &Refusal,
+        xid: ExchangeId,
+    ) -> Result<u64, Refusal> {
+        let mut leaf = self
+            .ledger()
+            .leaf_now(EventType::Deny)
+            .text("dec", "deny")
+            .reason(refusal.reason);
         if let Some(peer) = known.peer {
             leaf = leaf.text("peer", peer.as_str());
         }
@@ -80,7 +116,12 @@ impl Holder {
                 .text("pou", s.purpose.as_str())
                 .text("basis", s.basis.as_str())
                 .hex("pol", &self.policy().digest());
-            let types: Vec<&str> = s.query.types.iter().map(record::RecordTypeCode::as_str).collect();
+            let types: Vec<&str> = s
+                .query
+                .types
+                .iter()
+                .map(record::RecordTypeCode::as_str)
+                .collect();
             fields.insert("role".into(), s.role.as_str().into());
             fields.insert("actor".into(), record::id::hex_encode(&s.actor_tag).into());
             fields.insert("types".into(), types.into());
@@ -96,7 +137,11 @@ impl Holder {
             detail: AccessDetail(Zeroizing::new(detail.to_string().into_bytes())),
             rests_on: None,
         };
-        let acked = self.ledger().record_access(access).await.map_err(Refusal::from)?;
+        let acked = self
+            .ledger()
+            .record_access(access)
+            .await
+            .map_err(Refusal::from)?;
         Ok(acked.seq())
     }
 }

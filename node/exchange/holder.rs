@@ -57,14 +57,21 @@ impl Holder {
     /// A holder.
     #[must_use]
     pub fn new(parts: HolderParts) -> Self {
-        Self { parts, replays: Replays::default() }
+        Self {
+            parts,
+            replays: Replays::default(),
+        }
     }
 
     /// Answers a locate: identity → subject → consent → policy → release → journal.
     ///
     /// # Errors
     /// [`Refused`], recorded.
-    pub async fn locate(&self, peer: &VerifiedPeer, signed: Signed) -> Result<Released<Located>, Refused> {
+    pub async fn locate(
+        &self,
+        peer: &VerifiedPeer,
+        signed: Signed,
+    ) -> Result<Released<Located>, Refused> {
         let mut about = self.admit(peer, signed, Verb::Locate).await?;
         for _ in 0..DECISIONS_MAX {
             let prepared = async {
@@ -93,10 +100,18 @@ impl Holder {
     ///
     /// # Errors
     /// [`Refused`], recorded.
-    pub async fn begin_fetch(&self, peer: &VerifiedPeer, signed: Signed) -> Result<Fetching, Refused> {
+    pub async fn begin_fetch(
+        &self,
+        peer: &VerifiedPeer,
+        signed: Signed,
+    ) -> Result<Fetching, Refused> {
         let about = self.admit(peer, signed, Verb::Fetch).await?;
         match self.open_cursor(about.caller().statement()) {
-            Ok(progress) => Ok(Fetching { about, progress, done: false }),
+            Ok(progress) => Ok(Fetching {
+                about,
+                progress,
+                done: false,
+            }),
             Err(refusal) => Err(self.refuse_about(&about, refusal).await),
         }
     }
@@ -105,7 +120,10 @@ impl Holder {
     ///
     /// # Errors
     /// [`Refused`], recorded.
-    pub async fn next_page(&self, fetching: &mut Fetching) -> Result<Option<Released<RecordPage>>, Refused> {
+    pub async fn next_page(
+        &self,
+        fetching: &mut Fetching,
+    ) -> Result<Option<Released<RecordPage>>, Refused> {
         if fetching.done {
             return Ok(None);
         }
@@ -130,7 +148,10 @@ impl Holder {
                 }
                 Err(refusal) => return Err(self.refuse_about(&fetching.about, refusal).await),
             };
-            let (progress, done) = (disclosure.payload.progress, disclosure.payload.cursor.is_none());
+            let (progress, done) = (
+                disclosure.payload.progress,
+                disclosure.payload.cursor.is_none(),
+            );
             match self.try_journal(disclosure).await {
                 Ok(released) => {
                     fetching.progress = progress;
@@ -144,20 +165,32 @@ impl Holder {
         Err(self.refuse_about(&fetching.about, kept_moving()).await)
     }
 
-    async fn admit(&self, peer: &VerifiedPeer, signed: Signed, verb: Verb) -> Result<About, Refused> {
+    async fn admit(
+        &self,
+        peer: &VerifiedPeer,
+        signed: Signed,
+        verb: Verb,
+    ) -> Result<About, Refused> {
         let statement = signed.statement.clone();
         let identified = self.identify(peer, signed).and_then(|caller| {
             // A statement signed for one verb is not good for another: the policy is asked about the one that was signed.
             if caller.statement().verb == verb {
                 self.find_subject(caller)
             } else {
-                Err(Refusal::with_detail(ReasonCode::RequestMalformed, "the statement is signed for another verb"))
+                Err(Refusal::with_detail(
+                    ReasonCode::RequestMalformed,
+                    "the statement is signed for another verb",
+                ))
             }
         });
         match identified {
             Ok(about) => Ok(about),
             Err(refusal) => {
-                let known = Known { peer: Some(&peer.member().id), statement: Some(&statement), about: None };
+                let known = Known {
+                    peer: Some(&peer.member().id),
+                    statement: Some(&statement),
+                    about: None,
+                };
                 Err(self.refuse(known, refusal).await)
             }
         }
@@ -173,8 +206,11 @@ impl Holder {
 
     async fn refuse_about(&self, about: &About, refusal: Refusal) -> Refused {
         let caller = about.caller();
-        let known =
-            Known { peer: Some(&caller.agency().member), statement: Some(caller.statement()), about: Some(about) };
+        let known = Known {
+            peer: Some(&caller.agency().member),
+            statement: Some(caller.statement()),
+            about: Some(about),
+        };
         self.refuse(known, refusal).await
     }
 

@@ -42,20 +42,35 @@ impl Holder {
         }
         if statement.requester != member.id {
             let detail = "the statement names another member than the certificate";
-            return Err(Refusal::with_detail(ReasonCode::PeerCertificateMismatch, detail));
+            return Err(Refusal::with_detail(
+                ReasonCode::PeerCertificateMismatch,
+                detail,
+            ));
         }
         if statement.holder != self.me().member {
             return Err(Refusal::new(ReasonCode::RecipientWrong));
         }
         // The signature comes before the replay memory, so that nobody can use up another's exchange ids.
-        if !member.receipt_key.verify(REQUEST_LABEL, &signed.bytes, &signed.signature) {
+        if !member
+            .receipt_key
+            .verify(REQUEST_LABEL, &signed.bytes, &signed.signature)
+        {
             return Err(Refusal::new(ReasonCode::SignatureInvalid));
         }
-        self.replays().take(statement.xid, statement.issued_at, self.now())?;
-        if self.ledger().has_seen(&statement.xid).map_err(Refusal::from)? {
+        self.replays()
+            .take(statement.xid, statement.issued_at, self.now())?;
+        if self
+            .ledger()
+            .has_seen(&statement.xid)
+            .map_err(Refusal::from)?
+        {
             return Err(Refusal::new(ReasonCode::RequestReplayed));
         }
-        let agency = Agency { member: member.id.clone(), kind: member.kind, district: member.district };
+        let agency = Agency {
+            member: member.id.clone(),
+            kind: member.kind,
+            district: member.district,
+        };
         Ok(Caller { agency, statement })
     }
 }

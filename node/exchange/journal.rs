@@ -34,7 +34,14 @@ impl<T> Released<T> {
     }
 
     fn by(acked: &Acked, member: MemberId, xid: ExchangeId, payload: T) -> Self {
-        Self(payload, LeafPosition { member, seq: acked.seq(), xid })
+        Self(
+            payload,
+            LeafPosition {
+                member,
+                seq: acked.seq(),
+                xid,
+            },
+        )
     }
 }
 
@@ -56,8 +63,15 @@ impl Holder {
         }
     }
 
-    pub(crate) async fn try_journal<T>(&self, disclosure: Disclosure<T>) -> Result<Released<T>, LedgerError> {
-        let Disclosure { payload, permit, records } = disclosure;
+    pub(crate) async fn try_journal<T>(
+        &self,
+        disclosure: Disclosure<T>,
+    ) -> Result<Released<T>, LedgerError> {
+        let Disclosure {
+            payload,
+            permit,
+            records,
+        } = disclosure;
         let about = permit.standing().about();
         let caller = about.caller();
         let statement = caller.statement();
@@ -76,10 +90,18 @@ impl Holder {
         let reasons: BTreeMap<&str, Vec<&str>> = permit
             .grants()
             .iter()
-            .map(|(code, g)| (code.as_str(), g.reasons.iter().map(|r| r.as_str()).collect()))
+            .map(|(code, g)| {
+                (
+                    code.as_str(),
+                    g.reasons.iter().map(|r| r.as_str()).collect(),
+                )
+            })
             .collect();
-        let tiers: BTreeMap<&str, &str> =
-            permit.grants().iter().map(|(code, g)| (code.as_str(), g.tier.as_str())).collect();
+        let tiers: BTreeMap<&str, &str> = permit
+            .grants()
+            .iter()
+            .map(|(code, g)| (code.as_str(), g.tier.as_str()))
+            .collect();
         let detail = json!({
             "v": 1,
             "actor": record::id::hex_encode(&statement.actor_tag),
@@ -96,7 +118,12 @@ impl Holder {
             rests_on: Some(permit.standing().view()),
         };
         let acked = self.ledger().record_access(access).await?;
-        Ok(Released::by(&acked, self.me().member.clone(), statement.xid, payload))
+        Ok(Released::by(
+            &acked,
+            self.me().member.clone(),
+            statement.xid,
+            payload,
+        ))
     }
 }
 

@@ -104,5 +104,5 @@ pub use identity::Caller;
 pub use journal::{LeafPosition, Released};
 pub use permit::{Granted, Permit};
 pub use release::{Disclosure, Holding, Located, OutRecord, RecordPage};
-pub use statement::{PROTOCOL, PROTOCOL_MIN, REQUEST_LABEL, Query, Signed, Statement};
+pub use statement::{PROTOCOL, PROTOCOL_MIN, Query, REQUEST_LABEL, Signed, Statement};
 pub use subject::About;

@@ -21,7 +21,11 @@ pub struct Granted {
 
 impl Granted {
     const fn nothing(reasons: Vec<ReasonCode>) -> Self {
-        Self { tier: Tier::None, mask: Vec::new(), reasons }
+        Self {
+            tier: Tier::None,
+            mask: Vec::new(),
+            reasons,
+        }
     }
 }
 
@@ -66,13 +70,23 @@ impl Permit {
 
     /// What is granted, as it may be told outside.
     pub(crate) fn grants_outside(&self) -> BTreeMap<RecordTypeCode, Granted> {
-        let told = |g: &Granted| Granted { reasons: g.reasons.iter().map(|r| r.told_outside()).collect(), ..g.clone() };
-        self.grants.iter().map(|(code, g)| (code.clone(), told(g))).collect()
+        let told = |g: &Granted| Granted {
+            reasons: g.reasons.iter().map(|r| r.told_outside()).collect(),
+            ..g.clone()
+        };
+        self.grants
+            .iter()
+            .map(|(code, g)| (code.clone(), told(g)))
+            .collect()
     }
 
     /// The highest tier granted.
     pub(crate) fn highest(&self) -> Tier {
-        self.grants.values().map(|g| g.tier).max().unwrap_or_default()
+        self.grants
+            .values()
+            .map(|g| g.tier)
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -88,27 +102,47 @@ impl Holder {
             let Some(known) = self.catalog().get(code) else {
                 return Err(Refusal::with_detail(ReasonCode::TypeUnknown, code.as_str()));
             };
-            asked.push(AskedType { code: code.clone(), level: known.level });
+            asked.push(AskedType {
+                code: code.clone(),
+                level: known.level,
+            });
         }
         let question = self.question(&standing, asked);
         let (grants, verdict) = self.decide(&standing, &question)?;
         if grants.values().all(|g| g.tier == Tier::None) {
             let reason = grants.values().flat_map(|g| &g.reasons).next().copied();
-            return Err(Refusal::new(reason.unwrap_or(ReasonCode::PurposeNotAllowed)));
+            return Err(Refusal::new(
+                reason.unwrap_or(ReasonCode::PurposeNotAllowed),
+            ));
         }
         let policy_digest = self.policy().digest();
-        Ok(Permit { standing, question, grants, obligations: verdict.obligations, policy_digest })
+        Ok(Permit {
+            standing,
+            question,
+            grants,
+            obligations: verdict.obligations,
+            policy_digest,
+        })
     }
 
     /// What is granted for records of one type whose level was raised above the type's, with the duties that come with
     /// it. A fault grants nothing: were it told, it would tell of the record.
-    pub(crate) fn grant_at(&self, permit: &Permit, code: &RecordTypeCode, level: Level) -> (Granted, Vec<Obligation>) {
+    pub(crate) fn grant_at(
+        &self,
+        permit: &Permit,
+        code: &RecordTypeCode,
+        level: Level,
+    ) -> (Granted, Vec<Obligation>) {
         let question = Question {
-            types: vec![AskedType { code: code.clone(), level }],
+            types: vec![AskedType {
+                code: code.clone(),
+                level,
+            }],
             ..permit.question.clone()
         };
         let decided = self.decide(&permit.standing, &question).ok();
-        let granted = decided.and_then(|(mut grants, verdict)| Some((grants.remove(code)?, verdict.obligations)));
+        let granted = decided
+            .and_then(|(mut grants, verdict)| Some((grants.remove(code)?, verdict.obligations)));
         granted.unwrap_or_else(|| (Granted::nothing(vec![ReasonCode::LevelTooHigh]), Vec::new()))
     }
 
@@ -125,7 +159,9 @@ impl Holder {
             holder: self.me().clone(),
             types,
             consents: standing.provisions().to_vec(),
-            env: Environment { now: standing.at().as_s() },
+            env: Environment {
+                now: standing.at().as_s(),
+            },
         }
     }
 
@@ -134,14 +170,18 @@ impl Holder {
         standing: &Standing,
         question: &Question,
     ) -> Result<(BTreeMap<RecordTypeCode, Granted>, Verdict), Refusal> {
-        let verdict = self.policy().decide(question).map_err(|fault| match fault {
-            record::decision::PolicyFault::Obligation(what) => {
-                Refusal::with_detail(ReasonCode::ObligationUnknown, what)
-            }
-            record::decision::PolicyFault::Engine(_) | record::decision::PolicyFault::Answer(_) => {
-                Refusal::new(ReasonCode::PolicyFailed)
-            }
-        })?;
+        let verdict = self
+            .policy()
+            .decide(question)
+            .map_err(|fault| match fault {
+                record::decision::PolicyFault::Obligation(what) => {
+                    Refusal::with_detail(ReasonCode::ObligationUnknown, what)
+                }
+                record::decision::PolicyFault::Engine(_)
+                | record::decision::PolicyFault::Answer(_) => {
+                    Refusal::new(ReasonCode::PolicyFailed)
+                }
+            })?;
         if verdict.v != CONTRACT_VERSION {
             return Err(Refusal::new(ReasonCode::PolicyFailed));
         }
@@ -151,10 +191,17 @@ impl Holder {
             let grant = verdict.types.get(&asked.code).unwrap_or(&nothing);
             // Found out now, not when a record is to be masked: else only people with records would meet the fault.
             let groups = self.catalog().get(&asked.code).map(|known| &known.groups);
-            if !grant.mask.iter().all(|name| groups.is_some_and(|g| g.contains_key(name))) {
+            if !grant
+                .mask
+                .iter()
+                .all(|name| groups.is_some_and(|g| g.contains_key(name)))
+            {
                 return Err(Refusal::new(ReasonCode::PolicyFailed));
             }
-            grants.insert(asked.code.clone(), confirm(standing, question.basis, asked, grant));
+            grants.insert(
+                asked.code.clone(),
+                confirm(standing, question.basis, asked, grant),
+            );
         }
         Ok((grants, verdict))
     }
@@ -162,19 +209,36 @@ impl Holder {
 
 /// A grant that no consent bears out, or that a refusal forbids, is none, whatever the policy says. Level 1 is public.
 fn confirm(standing: &Standing, basis: LawfulBasis, asked: &AskedType, grant: &Grant) -> Granted {
-    let reasons: Vec<ReasonCode> = grant.reasons.iter().filter_map(|r| ReasonCode::parse(r)).collect();
+    let reasons: Vec<ReasonCode> = grant
+        .reasons
+        .iter()
+        .filter_map(|r| ReasonCode::parse(r))
+        .collect();
     if grant.tier == Tier::None {
-        let or_default = if reasons.is_empty() { vec![ReasonCode::PurposeNotAllowed] } else { reasons };
+        let or_default = if reasons.is_empty() {
+            vec![ReasonCode::PurposeNotAllowed]
+        } else {
+            reasons
+        };
         return Granted::nothing(or_default);
     }
     let public = asked.level.get() == 1;
     if !public && standing.is_refused(&asked.code) {
         return Granted::nothing(vec![ReasonCode::ConsentRefused]);
     }
-    if !public && basis == LawfulBasis::Consent && !standing.is_permitted(&asked.code, asked.level) {
+    if !public && basis == LawfulBasis::Consent && !standing.is_permitted(&asked.code, asked.level)
+    {
         return Granted::nothing(vec![ReasonCode::ConsentMissing]);
     }
     // Whole, and yet with groups to mask: the stricter of the two is meant.
-    let tier = if grant.mask.is_empty() { grant.tier } else { grant.tier.min(Tier::Masked) };
-    Granted { tier, mask: grant.mask.clone(), reasons }
+    let tier = if grant.mask.is_empty() {
+        grant.tier
+    } else {
+        grant.tier.min(Tier::Masked)
+    };
+    Granted {
+        tier,
+        mask: grant.mask.clone(),
+        reasons,
+    }
 }

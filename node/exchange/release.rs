@@ -30,7 +30,9 @@ pub struct Disclosure<T> {
 
 impl<T> std::fmt::Debug for Disclosure<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Disclosure").field("records", &self.records.len()).finish_non_exhaustive()
+        f.debug_struct("Disclosure")
+            .field("records", &self.records.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +71,9 @@ pub struct RecordPage {
 
 impl std::fmt::Debug for RecordPage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecordPage").field("records", &self.records.len()).finish_non_exhaustive()
+        f.debug_struct("RecordPage")
+            .field("records", &self.records.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +103,10 @@ pub struct OutRecord {
 
 impl std::fmt::Debug for OutRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OutRecord").field("type_code", &self.type_code).field("tier", &self.tier).finish_non_exhaustive()
+        f.debug_struct("OutRecord")
+            .field("type_code", &self.type_code)
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,7 +126,12 @@ impl Holder {
             }
             // A record raised above its type's level is not counted: what was granted is the type's level.
             let level_max = self.catalog().get(code).map_or(Level::HIGHEST, |t| t.level);
-            let wanted = Wanted { since: query.since, until: query.until, history: query.history, level_max };
+            let wanted = Wanted {
+                since: query.since,
+                until: query.until,
+                history: query.history,
+                level_max,
+            };
             let summary = self.ledger().summary(about.pseudonym(), code, &wanted)?;
             if summary.records > 0 {
                 let may_count = grant.tier >= Tier::Count;
@@ -130,8 +142,15 @@ impl Holder {
                 });
             }
         }
-        let payload = Located { grants: permit.grants_outside(), holdings };
-        Ok(Disclosure { payload, permit, records: Vec::new() })
+        let payload = Located {
+            grants: permit.grants_outside(),
+            holdings,
+        };
+        Ok(Disclosure {
+            payload,
+            permit,
+            records: Vec::new(),
+        })
     }
 
     /// Prepares one page of a fetch, from where `progress` says.
@@ -145,10 +164,14 @@ impl Holder {
     ) -> Result<Disclosure<RecordPage>, Refusal> {
         is_for(&permit, Verb::Fetch)?;
         let statement = permit.standing().about().caller().statement().clone();
-        let mut page = Filling { obligations: permit.obligations().to_vec(), ..Filling::default() };
+        let mut page = Filling {
+            obligations: permit.obligations().to_vec(),
+            ..Filling::default()
+        };
         let mut at_level = BTreeMap::new();
         while let Some(code) = statement.query.types.get(progress.type_at) {
-            let room = usize::try_from(statement.query.limit.saturating_sub(progress.given)).unwrap_or(usize::MAX);
+            let room = usize::try_from(statement.query.limit.saturating_sub(progress.given))
+                .unwrap_or(usize::MAX);
             if room == 0 || page.is_full() {
                 break;
             }
@@ -157,8 +180,13 @@ impl Holder {
                 progress.after = None;
             }
         }
-        let done = progress.type_at >= statement.query.types.len() || progress.given >= statement.query.limit;
-        let cursor = if done { None } else { Some(self.seal_cursor(&statement, &progress)?) };
+        let done = progress.type_at >= statement.query.types.len()
+            || progress.given >= statement.query.limit;
+        let cursor = if done {
+            None
+        } else {
+            Some(self.seal_cursor(&statement, &progress)?)
+        };
         let payload = RecordPage {
             grants: permit.grants_outside(),
             obligations: page.obligations,
@@ -166,7 +194,11 @@ impl Holder {
             cursor,
             progress,
         };
-        Ok(Disclosure { payload, permit, records: page.seqs })
+        Ok(Disclosure {
+            payload,
+            permit,
+            records: page.seqs,
+        })
     }
 
     /// Adds records of one type to the page. False when the type has no more.
@@ -180,15 +212,26 @@ impl Holder {
         at_level: &mut AtLevel,
     ) -> Result<bool, Refusal> {
         let about = permit.standing().about();
-        let Some(grant) = permit.grants().get(code).filter(|g| g.tier >= Tier::Masked) else { return Ok(false) };
-        let Some(known) = self.catalog().get(code) else { return Ok(false) };
+        let Some(grant) = permit.grants().get(code).filter(|g| g.tier >= Tier::Masked) else {
+            return Ok(false);
+        };
+        let Some(known) = self.catalog().get(code) else {
+            return Ok(false);
+        };
         if !about.is_known() {
             return Ok(false);
         }
         let query = &about.caller().statement().query;
-        let wanted = Wanted { since: query.since, until: query.until, history: query.history, level_max: Level::HIGHEST };
+        let wanted = Wanted {
+            since: query.since,
+            until: query.until,
+            history: query.history,
+            level_max: Level::HIGHEST,
+        };
         let limit = room.min(PAGE_RECORDS - page.records.len());
-        let found = self.ledger().find(about.pseudonym(), code, &wanted, progress.position(), limit)?;
+        let found =
+            self.ledger()
+                .find(about.pseudonym(), code, &wanted, progress.position(), limit)?;
         for one in &found.found {
             let (grant, duties) = if one.level <= known.level {
                 (grant, &[][..])
@@ -221,14 +264,20 @@ impl Holder {
         known: &record::RecordType,
         grant: &Granted,
     ) -> Result<OutRecord, Refusal> {
-        let stored = self.ledger().open_record(permit.standing().about().pseudonym(), found)?;
+        let stored = self
+            .ledger()
+            .open_record(permit.standing().about().pseudonym(), found)?;
         let (bytes, tier, masked_groups) = if grant.tier == Tier::Full {
             (stored.original, Tier::Full, Vec::new())
         } else {
             // A record that cannot be masked as the policy says does not leave at all.
             let masked = fhir::mask(&stored.original, known, &grant.mask)
                 .map_err(|e| Refusal::with_detail(ReasonCode::PolicyFailed, e.to_string()))?;
-            (Zeroizing::new(masked.bytes), Tier::Masked, masked.masked_groups)
+            (
+                Zeroizing::new(masked.bytes),
+                Tier::Masked,
+                masked.masked_groups,
+            )
         };
         let fhir_json = match fhir::strip_national_ids(&bytes) {
             std::borrow::Cow::Borrowed(_) => bytes,
@@ -239,7 +288,7 @@ impl Holder {
             type_code: header.type_code,
             resource_type: header.resource_type,
             id: id_in(&fhir_json),
-            version: without_national_ids(header.version),
+            version: without_national_ids(&header.version),
             source: header.source,
             level: header.level,
             effective: header.effective,
@@ -255,7 +304,10 @@ fn is_for(permit: &Permit, verb: Verb) -> Result<(), Refusal> {
     if permit.standing().about().caller().statement().verb == verb {
         Ok(())
     } else {
-        Err(Refusal::with_detail(ReasonCode::RequestMalformed, "the statement is signed for another verb"))
+        Err(Refusal::with_detail(
+            ReasonCode::RequestMalformed,
+            "the statement is signed for another verb",
+        ))
     }
 }
 
@@ -265,11 +317,14 @@ fn id_in(fhir_json: &[u8]) -> String {
     struct Id {
         id: Option<String>,
     }
-    serde_json::from_slice::<Id>(fhir_json).ok().and_then(|found| found.id).unwrap_or_default()
+    serde_json::from_slice::<Id>(fhir_json)
+        .ok()
+        .and_then(|found| found.id)
+        .unwrap_or_default()
 }
 
-fn without_national_ids(text: String) -> String {
-    let quoted = serde_json::to_vec(&text).unwrap_or_default();
+fn without_national_ids(text: &str) -> String {
+    let quoted = serde_json::to_vec(text).unwrap_or_default();
     serde_json::from_slice(&fhir::strip_national_ids(&quoted)).unwrap_or_default()
 }
 

@@ -25,10 +25,19 @@ impl Replays {
     ///
     /// # Errors
     /// `REQUEST_STALE`, `REQUEST_REPLAYED`, `BUSY` when the memory is full.
-    pub(crate) fn take(&self, xid: ExchangeId, issued_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    pub(crate) fn take(
+        &self,
+        xid: ExchangeId,
+        issued_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let age_ms = now.since_ms(issued_at);
         if age_ms.unsigned_abs() > WINDOW_MS.unsigned_abs() {
-            let detail = format!("the two clocks differ by about {} s, {} s are allowed", age_ms / 1000, WINDOW_MS / 1000);
+            let detail = format!(
+                "the two clocks differ by about {} s, {} s are allowed",
+                age_ms / 1000,
+                WINDOW_MS / 1000
+            );
             return Err(Refusal::with_detail(ReasonCode::RequestStale, detail));
         }
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,14 +71,23 @@ mod tests {
         let now = Timestamp::from_s(10_000);
         let id = |n| ExchangeId::from_bytes([n; 16]);
         assert!(replays.take(id(1), now, now).is_ok());
-        assert_eq!(replays.take(id(1), now, now).unwrap_err().reason, ReasonCode::RequestReplayed);
+        assert_eq!(
+            replays.take(id(1), now, now).unwrap_err().reason,
+            ReasonCode::RequestReplayed
+        );
         for hour in [-3_600_000, 3_600_000] {
             let refused = replays.take(id(2), now.plus_ms(hour), now).unwrap_err();
             assert_eq!(refused.reason, ReasonCode::RequestStale);
         }
-        assert!(replays.take(id(2), now.plus_ms(WINDOW_MS), now).is_ok(), "the edge belongs to it");
+        assert!(
+            replays.take(id(2), now.plus_ms(WINDOW_MS), now).is_ok(),
+            "the edge belongs to it"
+        );
         // Long after, the id is forgotten, but then the statement itself is stale.
         let later = now.plus_ms(3 * WINDOW_MS);
-        assert_eq!(replays.take(id(1), now, later).unwrap_err().reason, ReasonCode::RequestStale);
+        assert_eq!(
+            replays.take(id(1), now, later).unwrap_err().reason,
+            ReasonCode::RequestStale
+        );
     }
 }

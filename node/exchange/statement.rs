@@ -1,7 +1,9 @@
 //! What a requester signs, parsed: who asks whom for what, why, on which basis, and when.
 
 use record::decision::Verb;
-use record::{ExchangeId, LawfulBasis, MemberId, Pseudonym, Purpose, RecordTypeCode, Role, Timestamp};
+use record::{
+    ExchangeId, LawfulBasis, MemberId, Pseudonym, Purpose, RecordTypeCode, Role, Timestamp,
+};
 
 /// The protocol version this node speaks.
 pub const PROTOCOL: u32 = 1;

@@ -21,6 +21,7 @@ mod home;
 mod memory;
 mod meta;
 mod open;
+mod reserve;
 mod runs;
 mod sled_index;
 mod warden;

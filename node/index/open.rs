@@ -13,6 +13,7 @@ use crate::home::{Home, Pointer};
 use crate::meta::{
     BadRow, CHECKPOINT_KEY, CheckpointRow, META_PREFIX, ROW_PREFIX, Tallies, Tally, mix, row_hash,
 };
+use crate::reserve::Reserve;
 use crate::sled_index::{Shared, SledIndex, State, rows_agree};
 use crate::warden::Warden;
 
@@ -91,6 +92,8 @@ pub fn open_supervised(dir: &Path, options: OpenOptions) -> Result<Opened, Error
         return start_over(home, Some(generation), Reason::GenerationMissing, options);
     }
 
+    // The marker too needs room.
+    Reserve::release(&folder);
     home.mark(generation)?;
     // Crash, hang or abort from here on: the marker stays, and the next open rebuilds.
     let warden = Warden::start()?;

@@ -17,6 +17,7 @@ use crate::meta::{
     split_key, stored_key, table_end, tally_key,
 };
 use crate::open::OpenOptions;
+use crate::reserve::Reserve;
 use crate::warden::{Warden, guarded};
 
 /// The current generation of an index, in sled 0.34. Share it in an `Arc`; reads run in parallel, applies one by one.
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     db: sled::Db,
     /// A second handle on sled's data file: its `flush` uses `sync_file_range`, which is no durability barrier.
     db_file: File,
+    reserve: Reserve,
     folder: PathBuf,
     /// Also the gate: readers hold it while they read, an apply holds it alone. sled's own batches are not isolated
     /// from its iterators, and half a batch could show neither the old nor the new row of a consent.
@@ -101,6 +103,13 @@ impl SledIndex {
         } else {
             Err(self.shared()?.fall_ill(Fault::Inconsistent))
         }
+    }
+
+    /// Whether the disk has room for more than the audit trail. Asks for room that is missing, so it is true again by
+    /// itself. While it is false only what must not be refused is to be applied.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.as_ref().is_some_and(|s| s.reserve.has_room())
     }
 
     /// Plays a loss of rows.
@@ -257,9 +266,11 @@ impl Shared {
     /// Takes over an open engine whose state has been checked.
     pub(crate) fn new(db: sled::Db, folder: &Path, state: State) -> Result<Self, std::io::Error> {
         let db_file = File::open(folder.join("db"))?;
+        let reserve = Reserve::of(folder)?;
         Ok(Self {
             db,
             db_file,
+            reserve,
             folder: folder.to_path_buf(),
             state: RwLock::new(state),
             fault: OnceLock::new(),

@@ -103,12 +103,17 @@ pub(crate) fn read(map: &Map, location: &Location) -> Result<Sealed> {
             Err(wrong())
         }
         Standing::Erased => Err(Error::Erased { seq: location.seq }),
-        Standing::Damaged => Err(Error::Damaged {
-            file: segment_file(location.segment),
-            offset: location.offset,
-            seq: Some(location.seq),
-            kind: DamageKind::Sealed,
-        }),
+        Standing::Damaged => {
+            let damage = Error::Damaged {
+                file: segment_file(location.segment),
+                offset: location.offset,
+                seq: Some(location.seq),
+                kind: DamageKind::Sealed,
+            };
+            // Who asked may not be told the place; the operator is.
+            tracing::error!(%damage, "stored data cannot be read");
+            Err(damage)
+        }
     }
 }
 

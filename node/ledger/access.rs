@@ -64,14 +64,28 @@ impl Ledger {
             _ => None,
         };
         let xid = *access.xid.as_bytes();
-        let key = keyed.as_ref().map_or_else(|| self.0.vault.node(), |k| &k.key);
-        let mut leaf = access.leaf.xid(access.xid).hex("pc", &key.commitment(xid, &access.detail.0)?);
+        let key = keyed
+            .as_ref()
+            .map_or_else(|| self.0.vault.node(), |k| &k.key);
+        let mut leaf = access
+            .leaf
+            .xid(access.xid)
+            .hex("pc", &key.commitment(xid, &access.detail.0)?);
         if let Some(keyed) = &keyed {
-            leaf = leaf.hex("kh", &keyed.owner.handle).hex("stag", &keyed.key.tag(xid)?);
+            leaf = leaf
+                .hex("kh", &keyed.owner.handle)
+                .hex("stag", &keyed.key.tag(xid)?);
         }
         let body = key.seal_body(&access.detail.0, ACCESS_AAD, &*self.0.entropy)?;
-        let row = self.sealed_row(&Row::Exchange { xid, subject: keyed.as_ref().map(|k| k.owner) })?;
-        let event = Event { leaf: leaf.to_bytes(), row, body };
+        let row = self.sealed_row(&Row::Exchange {
+            xid,
+            subject: keyed.as_ref().map(|k| k.owner),
+        })?;
+        let event = Event {
+            leaf: leaf.to_bytes(),
+            row,
+            body,
+        };
         // Kept here too: it must not be let go under the lock.
         let hold = Arc::new(hold.into_iter().collect::<Vec<InFlight>>());
         let receive = {
@@ -94,7 +108,8 @@ impl Ledger {
     /// Begins something of a subject; `None` while the subject is being erased.
     pub(crate) fn hold(&self, subject: Pseudonym) -> Option<InFlight> {
         let mut pending = self.0.admission.lock();
-        (!pending.erasing.contains(&subject)).then(|| InFlight::begin(&self.0.admission, &mut pending, subject))
+        (!pending.erasing.contains(&subject))
+            .then(|| InFlight::begin(&self.0.admission, &mut pending, subject))
     }
 
     /// Opens the sealed detail of an access of a known subject, for the auditor's and the replay's use.

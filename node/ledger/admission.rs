@@ -105,9 +105,16 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    pub(crate) fn begin(admission: &Arc<Admission>, pending: &mut Pending, subject: Pseudonym) -> Self {
+    pub(crate) fn begin(
+        admission: &Arc<Admission>,
+        pending: &mut Pending,
+        subject: Pseudonym,
+    ) -> Self {
         *pending.in_flight.entry(subject).or_insert(0) += 1;
-        Self { admission: Arc::clone(admission), subject }
+        Self {
+            admission: Arc::clone(admission),
+            subject,
+        }
     }
 }
 
@@ -139,10 +146,15 @@ mod tests {
         let first = pending.as_of();
         pending.move_consents(subject(0));
         let after = pending.as_of();
-        assert!(pending.moved_since(&subject(0), first) && !pending.moved_since(&subject(0), after));
+        assert!(
+            pending.moved_since(&subject(0), first) && !pending.moved_since(&subject(0), after)
+        );
         for n in 1..=MOVED_MAX as u64 {
             pending.move_consents(subject(n));
-            assert!(pending.moved_since(&subject(0), first), "a change is never forgotten in favour of an old view");
+            assert!(
+                pending.moved_since(&subject(0), first),
+                "a change is never forgotten in favour of an old view"
+            );
             assert!(pending.moved_since(&subject(n), pending.as_of() - 1));
             assert!(pending.moved.len() <= MOVED_MAX);
         }

@@ -64,21 +64,34 @@ pub(crate) struct ConsentCache(Mutex<LruCache<Pseudonym, Arc<Vec<ConsentEntry>>>
 
 impl Default for ConsentCache {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(NonZeroUsize::new(CACHED_VIEWS).unwrap_or(NonZeroUsize::MIN))))
+        Self(Mutex::new(LruCache::new(
+            NonZeroUsize::new(CACHED_VIEWS).unwrap_or(NonZeroUsize::MIN),
+        )))
     }
 }
 
 impl ConsentCache {
     fn get(&self, subject: &Pseudonym) -> Option<Arc<Vec<ConsentEntry>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(subject).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(subject)
+            .cloned()
     }
 
     fn put(&self, subject: Pseudonym, entries: Arc<Vec<ConsentEntry>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(subject, entries);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(subject, entries);
     }
 
     pub(crate) fn forget(&self, subject: &Pseudonym) {
-        let _gone = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(subject);
+        let _gone = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop(subject);
     }
 }
 
@@ -92,20 +105,34 @@ impl Ledger {
             .0
             .admission
             .when(|pending| {
-                let moving = pending.consents.contains(&subject) || pending.erasing.contains(&subject);
+                let moving =
+                    pending.consents.contains(&subject) || pending.erasing.contains(&subject);
                 (!moving).then(|| pending.as_of())
             })
             .await;
         if let Some(entries) = self.0.consents.get(&subject) {
-            return Ok(ConsentView { entries, as_of, subject });
+            return Ok(ConsentView {
+                entries,
+                as_of,
+                subject,
+            });
         }
         let entries = Arc::new(self.read_consents(&subject)?);
+        let view = ConsentView {
+            entries,
+            as_of,
+            subject,
+        };
+        self.keep(&view);
+        Ok(view)
+    }
+
+    /// Keeps a view in memory, unless the consents moved while it was read.
+    pub(crate) fn keep(&self, view: &ConsentView) {
         let pending = self.0.admission.lock();
-        if !pending.moved_since(&subject, as_of) {
-            self.0.consents.put(subject, Arc::clone(&entries));
+        if !pending.moved_since(&view.subject, view.as_of) {
+            self.0.consents.put(view.subject, Arc::clone(&view.entries));
         }
-        drop(pending);
-        Ok(ConsentView { entries, as_of, subject })
     }
 
     fn read_consents(&self, subject: &Pseudonym) -> Result<Vec<ConsentEntry>, LedgerError> {
@@ -123,7 +150,11 @@ impl Ledger {
             let consent: Consent =
                 serde_json::from_slice(&plain).map_err(|e| LedgerError::Sealed(e.to_string()))?;
             let withdrawn = index.get(WITHDRAWN, &key)?.is_some();
-            let state = if withdrawn { ConsentState::Withdrawn } else { ConsentState::Given };
+            let state = if withdrawn {
+                ConsentState::Withdrawn
+            } else {
+                ConsentState::Given
+            };
             entries.push(ConsentEntry { consent, state });
         }
         Ok(entries)
@@ -135,25 +166,41 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Conflict`] when a consent of this id is there already, withdrawn or not: history is not
     /// overwritten. Otherwise as [`LedgerError`] says; nothing changed unless it returns.
-    pub async fn register_consent(&self, subject: Pseudonym, consent: Consent) -> Result<Acked, LedgerError> {
+    pub async fn register_consent(
+        &self,
+        subject: Pseudonym,
+        consent: Consent,
+    ) -> Result<Acked, LedgerError> {
         let ledger = self.clone();
-        tokio::spawn(async move { ledger.change_consent(subject, Change::Give(Box::new(consent))).await })
-            .await
-            .map_err(|e| LedgerError::Stopped(e.to_string()))?
+        tokio::spawn(async move {
+            ledger
+                .change_consent(subject, Change::Give(Box::new(consent)))
+                .await
+        })
+        .await
+        .map_err(|e| LedgerError::Stopped(e.to_string()))?
     }
 
     /// Withdraws a consent. In effect when it returns: no access is acknowledged behind it in the journal on its strength.
     ///
     /// # Errors
     /// [`LedgerError::ConsentNotFound`], and as [`LedgerError`] says.
-    pub async fn withdraw_consent(&self, subject: Pseudonym, id: ConsentId) -> Result<Acked, LedgerError> {
+    pub async fn withdraw_consent(
+        &self,
+        subject: Pseudonym,
+        id: ConsentId,
+    ) -> Result<Acked, LedgerError> {
         let ledger = self.clone();
         tokio::spawn(async move { ledger.change_consent(subject, Change::Withdraw(id)).await })
             .await
             .map_err(|e| LedgerError::Stopped(e.to_string()))?
     }
 
-    async fn change_consent(&self, subject: Pseudonym, change: Change) -> Result<Acked, LedgerError> {
+    async fn change_consent(
+        &self,
+        subject: Pseudonym,
+        change: Change,
+    ) -> Result<Acked, LedgerError> {
         let moving = self
             .0
             .admission
@@ -167,7 +214,11 @@ impl Ledger {
                 pending.consents.insert(subject);
                 pending.keys.insert(subject);
                 let hold = InFlight::begin(&self.0.admission, pending, subject);
-                Some(Ok(Moving { ledger: self, subject, _hold: hold }))
+                Some(Ok(Moving {
+                    ledger: self,
+                    subject,
+                    _hold: hold,
+                }))
             })
             .await?;
         let outcome = self.change_admitted(subject, &change).await;
@@ -175,7 +226,11 @@ impl Ledger {
         outcome
     }
 
-    async fn change_admitted(&self, subject: Pseudonym, change: &Change) -> Result<Acked, LedgerError> {
+    async fn change_admitted(
+        &self,
+        subject: Pseudonym,
+        change: &Change,
+    ) -> Result<Acked, LedgerError> {
         let index = self.index()?;
         let tag = self.tag_of(&subject);
         let mut events = Vec::with_capacity(2);
@@ -194,7 +249,10 @@ impl Ledger {
         // A person's stop still goes through when the disk has room for the trail only.
         let (event, priority) = match change {
             Change::Give(consent) => {
-                if index.get(CONSENT, &join(&tag, consent.id.as_bytes()))?.is_some() {
+                if index
+                    .get(CONSENT, &join(&tag, consent.id.as_bytes()))?
+                    .is_some()
+                {
                     return Err(LedgerError::Conflict);
                 }
                 let existing = index.prefix(CONSENT, &tag, Order::Forward, CONSENTS_MAX)?;
@@ -211,9 +269,19 @@ impl Ledger {
                     .hex("kh", &keyed.owner.handle)
                     .hex("stag", &stag)
                     .hex("pc", &keyed.key.commitment(*xid.as_bytes(), &plain)?);
-                let row = Row::Consent { owner: keyed.owner, id: *consent.id.as_bytes() };
+                let row = Row::Consent {
+                    owner: keyed.owner,
+                    id: *consent.id.as_bytes(),
+                };
                 let body = keyed.key.seal_body(&plain, CONSENT_AAD, &*self.0.entropy)?;
-                (Event { leaf: leaf.to_bytes(), row: self.sealed_row(&row)?, body }, Priority::Data)
+                (
+                    Event {
+                        leaf: leaf.to_bytes(),
+                        row: self.sealed_row(&row)?,
+                        body,
+                    },
+                    Priority::Data,
+                )
             }
             Change::Withdraw(id) => {
                 let key = join(&tag, id.as_bytes());
@@ -226,8 +294,18 @@ impl Ledger {
                     .text("cid", &id.to_hex())
                     .hex("kh", &keyed.owner.handle)
                     .hex("stag", &stag);
-                let row = Row::Withdrawal { owner: keyed.owner, id: *id.as_bytes() };
-                (Event { leaf: leaf.to_bytes(), row: self.sealed_row(&row)?, body: Vec::new() }, Priority::Audit)
+                let row = Row::Withdrawal {
+                    owner: keyed.owner,
+                    id: *id.as_bytes(),
+                };
+                (
+                    Event {
+                        leaf: leaf.to_bytes(),
+                        row: self.sealed_row(&row)?,
+                        body: Vec::new(),
+                    },
+                    Priority::Audit,
+                )
             }
         };
         events.push(event);
@@ -239,8 +317,10 @@ impl Ledger {
             self.submit(events, priority, None)?
         };
         let acked = Self::durable(receive).await?;
-        let last =
-            acked.into_iter().last().ok_or_else(|| LedgerError::Stopped("the journal gave no acknowledgement".into()))?;
+        let last = acked
+            .into_iter()
+            .last()
+            .ok_or_else(|| LedgerError::Stopped("the journal gave no acknowledgement".into()))?;
         self.0.vault.remember(&keyed);
         self.visible(last.seq()).await?;
         Ok(last)

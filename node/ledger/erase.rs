@@ -26,7 +26,11 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::SubjectUnresolved`] when the person is not known here; otherwise as [`LedgerError`] says.
-    pub async fn erase_subject(&self, subject: Pseudonym, ground: &str) -> Result<Erased, LedgerError> {
+    pub async fn erase_subject(
+        &self,
+        subject: Pseudonym,
+        ground: &str,
+    ) -> Result<Erased, LedgerError> {
         let ledger = self.clone();
         let ground = ground.to_owned();
         tokio::spawn(async move { ledger.erase_apart(subject, &ground).await })
@@ -38,13 +42,22 @@ impl Ledger {
         if !self.0.admission.lock().erasing.insert(subject) {
             return Err(LedgerError::Erased);
         }
-        let _erasing = Erasing { ledger: self, subject };
+        let _erasing = Erasing {
+            ledger: self,
+            subject,
+        };
         self.erase_admitted(subject, ground).await
     }
 
-    async fn erase_admitted(&self, subject: Pseudonym, ground: &str) -> Result<Erased, LedgerError> {
+    async fn erase_admitted(
+        &self,
+        subject: Pseudonym,
+        ground: &str,
+    ) -> Result<Erased, LedgerError> {
         self.quiet(subject).await?;
-        let keyed = self.key_of(&subject)?.ok_or(LedgerError::SubjectUnresolved)?;
+        let keyed = self
+            .key_of(&subject)?
+            .ok_or(LedgerError::SubjectUnresolved)?;
         let handle = keyed.owner.handle;
         drop(keyed);
         let bodies = erasure(&*self.index()?, handle)?.locations.len() as u64;
@@ -55,7 +68,11 @@ impl Ledger {
             .number("n", bodies)
             .hex("kh", &handle);
         let row = self.sealed_row(&Row::Erase { handle })?;
-        let event = Event { leaf: leaf.to_bytes(), row, body: Vec::new() };
+        let event = Event {
+            leaf: leaf.to_bytes(),
+            row,
+            body: Vec::new(),
+        };
         self.0.admission.lock().move_consents(subject);
         self.0.consents.forget(&subject);
         let acked = self.one(event, Priority::Audit, None).await?;
@@ -65,15 +82,27 @@ impl Ledger {
         self.0.vault.forget(&subject);
         self.0.consents.forget(&subject);
         visible?;
-        if self.index()?.get(SUBJECT, &self.tag_of(&subject))?.is_some() {
-            return Err(LedgerError::Index("the subject's key is still listed after its destruction".into()));
+        if self
+            .index()?
+            .get(SUBJECT, &self.tag_of(&subject))?
+            .is_some()
+        {
+            return Err(LedgerError::Index(
+                "the subject's key is still listed after its destruction".into(),
+            ));
         }
-        Ok(Erased { seq: acked.seq(), bodies })
+        Ok(Erased {
+            seq: acked.seq(),
+            bodies,
+        })
     }
 
     /// Waits until nothing of the subject is on its way and all of it is visible, in frames before the next one.
     async fn quiet(&self, subject: Pseudonym) -> Result<(), LedgerError> {
-        self.0.admission.when(|pending| (!pending.is_in_flight(&subject)).then_some(())).await;
+        self.0
+            .admission
+            .when(|pending| (!pending.is_in_flight(&subject)).then_some(()))
+            .await;
         match self.0.journal.head().next_seq.checked_sub(1) {
             Some(last) => self.visible(last).await,
             None => Ok(()),

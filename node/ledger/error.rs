@@ -56,7 +56,10 @@ pub enum LedgerError {
 impl LedgerError {
     /// Whether it concerns one record of several, so that the others go on.
     pub(crate) const fn is_of_one_record(&self) -> bool {
-        matches!(self, Self::Conflict | Self::SubjectChanged | Self::TooLarge | Self::Erased)
+        matches!(
+            self,
+            Self::Conflict | Self::SubjectChanged | Self::TooLarge | Self::Erased
+        )
     }
 
     /// The reason people and peers are told.
@@ -104,7 +107,9 @@ impl From<journal::Error> for LedgerError {
             | journal::Error::SubmitTooLarge { .. } => Self::TooLarge,
             journal::Error::Damaged { .. } => Self::Damaged(error.to_string()),
             journal::Error::Erased { .. } => Self::Erased,
-            journal::Error::WrongLocation { .. } | journal::Error::UnknownSeq { .. } => Self::Index(error.to_string()),
+            journal::Error::WrongLocation { .. } | journal::Error::UnknownSeq { .. } => {
+                Self::Index(error.to_string())
+            }
             other => Self::Stopped(other.to_string()),
         }
     }

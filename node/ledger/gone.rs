@@ -31,7 +31,9 @@ struct LeafText<'a> {
 
 impl LeafText<'_> {
     fn handle(&self) -> Option<[u8; 16]> {
-        self.kh.and_then(|text| KeyHandle::from_hex(text).ok()).map(|handle| *handle.as_bytes())
+        self.kh
+            .and_then(|text| KeyHandle::from_hex(text).ok())
+            .map(|handle| *handle.as_bytes())
     }
 }
 
@@ -50,13 +52,21 @@ impl Gone {
     }
 
     fn note(&mut self, entry: &Entry) {
-        const ENDS: [&[u8]; 3] =
-            [br#""typ":"erase-executed""#, br#""typ":"quarantine-closed""#, br#""typ":"key-rewrapped""#];
+        const ENDS: [&[u8]; 3] = [
+            br#""typ":"erase-executed""#,
+            br#""typ":"quarantine-closed""#,
+            br#""typ":"key-rewrapped""#,
+        ];
         // Leaves are canonical and quotes inside texts are replaced, so that nothing else looks like this.
-        if !ENDS.iter().any(|end| entry.leaf.windows(end.len()).any(|w| w == *end)) {
+        if !ENDS
+            .iter()
+            .any(|end| entry.leaf.windows(end.len()).any(|w| w == *end))
+        {
             return;
         }
-        let Ok(leaf) = serde_json::from_slice::<LeafText<'_>>(&entry.leaf) else { return };
+        let Ok(leaf) = serde_json::from_slice::<LeafText<'_>>(&entry.leaf) else {
+            return;
+        };
         match (leaf.typ, leaf.handle(), leaf.q) {
             ("erase-executed", Some(handle), _) => {
                 self.erased.insert(handle);
@@ -73,7 +83,8 @@ impl Gone {
 
     /// Whether an event has come to an end.
     pub(crate) fn has(&self, row: &Row, seq: u64) -> bool {
-        row.owner().is_some_and(|owner| self.erased.contains(&owner.handle))
+        row.owner()
+            .is_some_and(|owner| self.erased.contains(&owner.handle))
             || match row {
                 Row::Quarantine { .. } => self.closed.contains(&seq),
                 Row::Key { owner } => self.is_old_wrapping(&owner.handle, seq),
@@ -88,12 +99,16 @@ impl Gone {
 
     /// Whether an event whose row cannot be read has come to an end, by its leaf.
     pub(crate) fn has_leaf(&self, entry: &Entry) -> bool {
-        let Ok(leaf) = serde_json::from_slice::<LeafText<'_>>(&entry.leaf) else { return false };
+        let Ok(leaf) = serde_json::from_slice::<LeafText<'_>>(&entry.leaf) else {
+            return false;
+        };
         let handle = leaf.handle();
         handle.is_some_and(|h| self.erased.contains(&h))
             || match leaf.typ {
                 "record-quarantined" => self.closed.contains(&entry.seq),
-                "key-created" | "key-rewrapped" => handle.is_some_and(|h| self.is_old_wrapping(&h, entry.seq)),
+                "key-created" | "key-rewrapped" => {
+                    handle.is_some_and(|h| self.is_old_wrapping(&h, entry.seq))
+                }
                 _ => false,
             }
     }

@@ -1,27 +1,26 @@
-//! The ledger itself: opening it, submitting events, waiting until they are durable and visible.
+//! The ledger itself: submitting events, waiting until they are durable and visible.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use index::{Checkpoint, Index, OpenOptions, Opened, SledIndex, open_supervised};
-use journal::{Acked, Event, Files, Io, Journal, Priority, Watermarks};
+use index::{Index, SledIndex};
+use journal::{Acked, Event, Files, Io, Journal, Priority};
 use record::leaf::EventType;
 use record::{Clock, ExchangeId, Leaf, Pseudonym};
 use seal::{Entropy, HmacKey, Keyring, RowKey, SubjectKey};
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::admission::{Admission, InFlight};
 use crate::consents::ConsentCache;
 use crate::error::LedgerError;
-use crate::rebuild::{Current, Progress, Projector, RowKeys, rebuild};
+use crate::open::Opening;
+use crate::rebuild::{Current, Progress, RowKeys};
 use crate::row::Row;
-use crate::tables::{EXCHANGE, OWNED, RECORD, SCHEMA, SUBJECT, SubjectTag, subject_tag};
+use crate::tables::{EXCHANGE, OWNED, RECORD, SUBJECT, SubjectTag, subject_tag};
 use crate::vault::{Keyed, Vault};
 
-/// Sealed bytes submitted at once when records need not go together; less when a segment is small.
-const WAVE_BYTES: usize = 8 << 20;
 /// How long closing waits for the last frames to reach the index, milliseconds.
 const LAST_FRAMES_WAIT_MS: u32 = 10_000;
 
@@ -40,7 +39,11 @@ impl Options {
     /// The defaults for a folder.
     #[must_use]
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), index_cache_bytes: 64 << 20, journal: journal::Options::default() }
+        Self {
+            dir: dir.into(),
+            index_cache_bytes: 64 << 20,
+            journal: journal::Options::default(),
+        }
     }
 }
 
@@ -55,19 +58,6 @@ pub struct Secrets {
     pub index: HmacKey,
     /// Seals what belongs to no known subject.
     pub node: SubjectKey,
-}
-
-/// What opening found and did.
-#[derive(Debug, Clone)]
-pub struct Opening {
-    /// Events in the journal.
-    pub events: u64,
-    /// Events that were applied to the index at start.
-    pub replayed: u64,
-    /// Why the index was built anew, if it was.
-    pub rebuilt: Option<String>,
-    /// The torn tail that was cut off, if any: file and offset.
-    pub truncated: Option<String>,
 }
 
 /// Whether the ledger can serve.
@@ -105,7 +95,7 @@ pub(crate) struct Inner {
     pub(crate) vault: Vault,
     pub(crate) admission: Arc<Admission>,
     /// How far the index is.
-    progress: watch::Receiver<Progress>,
+    pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) consents: ConsentCache,
     pub(crate) keys: Arc<RowKeys>,
     /// Held by the one rotation that may run.
@@ -127,60 +117,10 @@ impl Ledger {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, Opening), LedgerError> {
-        let io = Files::create(options.dir.join("journal")).map_err(|e| LedgerError::Open(e.to_string()))?;
-        Self::open_on(Arc::new(io), options, secrets, clock, entropy)
-    }
-
-    /// As [`Ledger::open`], with the journal on another disk.
-    pub(crate) fn open_on(
-        io: Arc<dyn Io>,
-        options: Options,
-        secrets: Secrets,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Result<(Self, Opening), LedgerError> {
-        let refuse = |e: &dyn std::fmt::Display| LedgerError::Open(e.to_string());
-        let wave_bytes = usize::try_from(options.journal.segment_size / 2).map_or(WAVE_BYTES, |half| half.min(WAVE_BYTES));
-        let opened = open_supervised(
-            &options.dir.join("index"),
-            OpenOptions { cache_bytes: options.index_cache_bytes, schema: SCHEMA, ..OpenOptions::default() },
-        )
-        .map_err(|e| refuse(&e))?;
-        let checkpoint = match &opened {
-            Opened::Ready(index) => index.checkpoint()?.filter(|c| c.next_seq > 0),
-            Opened::Rebuild { .. } => None,
-        };
-        let (journal, recovery) = open_journal(&io, options.journal, checkpoint, &*entropy)?;
-        let journal = Arc::new(journal);
-        let keys = Arc::new(RowKeys { row: secrets.row, index: secrets.index });
-        let mut opening = Opening {
-            events: recovery.next_seq,
-            replayed: 0,
-            rebuilt: None,
-            truncated: recovery.truncated.as_ref().map(|t| format!("{} at byte {}", t.file, t.offset)),
-        };
-        let index = ready_index(opened, &journal, &recovery, &keys, &mut opening)?;
-        let current = Arc::new(Current::new(index));
-        let (progress, seen) = watch::channel(Progress::default());
-        let projector = Arc::new(Projector::new(&journal, Arc::clone(&current), Arc::clone(&keys), progress)?);
-        opening.replayed += projector.catch_up(&journal)?;
-        let subscriber = Arc::clone(&projector);
-        let from = journal.subscribe(Box::new(move |frame| subscriber.on_committed(frame)))?;
-        debug_assert_eq!(from, journal.head().next_seq);
-        let ledger = Self(Arc::new(Inner {
-            journal,
-            current,
-            vault: Vault::new(secrets.keyring, secrets.node),
-            admission: Arc::new(Admission::default()),
-            progress: seen,
-            consents: ConsentCache::default(),
-            keys,
-            rotating: tokio::sync::Mutex::new(()),
-            wave_bytes,
-            clock,
-            entropy,
-        }));
-        Ok((ledger, opening))
+        let io = Files::create(options.dir.join("journal"))
+            .map_err(|e| LedgerError::Open(e.to_string()))?;
+        let io: Arc<dyn Io> = Arc::new(io);
+        Self::open_on(&io, options, secrets, clock, entropy)
     }
 
     /// Whether an exchange id has been seen here.
@@ -200,7 +140,7 @@ impl Ledger {
             Some(LedgerHealth::Failed)
         } else if index.health().is_err() || self.0.progress.borrow().broken {
             Some(LedgerHealth::Index)
-        } else if status.no_space.is_some() && status.spares == 0 {
+        } else if (status.no_space.is_some() && status.spares == 0) || !index.has_room() {
             Some(LedgerHealth::Full)
         } else {
             None
@@ -234,7 +174,16 @@ impl Ledger {
     /// # Errors
     /// As [`LedgerError`] says; nothing happened unless it returns.
     pub async fn log(&self, leaf: Leaf) -> Result<Acked, LedgerError> {
-        self.one(Event { leaf: leaf.to_bytes(), row: Vec::new(), body: Vec::new() }, Priority::Audit, None).await
+        self.one(
+            Event {
+                leaf: leaf.to_bytes(),
+                row: Vec::new(),
+                body: Vec::new(),
+            },
+            Priority::Audit,
+            None,
+        )
+        .await
     }
 
     /// A leaf of this type at the present moment.
@@ -267,7 +216,9 @@ impl Ledger {
     /// The index, unless it lacks something that it cannot be given before the next start.
     pub(crate) fn index(&self) -> Result<Arc<SledIndex>, LedgerError> {
         if self.0.progress.borrow().broken {
-            return Err(LedgerError::Index("it is behind the journal; restart the node".into()));
+            return Err(LedgerError::Index(
+                "it is behind the journal; restart the node".into(),
+            ));
         }
         Ok(self.0.current.get())
     }
@@ -278,12 +229,20 @@ impl Ledger {
 
     /// The key of a subject, if it is known here.
     pub(crate) fn key_of(&self, subject: &Pseudonym) -> Result<Option<Keyed>, LedgerError> {
-        self.0.vault.find(&*self.index()?, &self.0.journal, subject, &self.tag_of(subject))
+        self.0.vault.find(
+            &*self.index()?,
+            &self.0.journal,
+            subject,
+            &self.tag_of(subject),
+        )
     }
 
     pub(crate) fn random16(&self) -> Result<[u8; 16], LedgerError> {
         let mut bytes = [0; 16];
-        self.0.entropy.fill(&mut bytes).map_err(|e| LedgerError::Sealed(e.to_string()))?;
+        self.0
+            .entropy
+            .fill(&mut bytes)
+            .map_err(|e| LedgerError::Sealed(e.to_string()))?;
         Ok(bytes)
     }
 
@@ -299,6 +258,10 @@ impl Ledger {
         priority: Priority,
         hold: Option<Arc<Vec<InFlight>>>,
     ) -> Result<oneshot::Receiver<journal::Result<Vec<Acked>>>, LedgerError> {
+        // An engine that finds no room fails for good: what must not be refused keeps what room there is.
+        if matches!(priority, Priority::Data) && !self.index()?.has_room() {
+            return Err(LedgerError::Full);
+        }
         let (send, receive) = oneshot::channel();
         self.0.journal.submit_with(
             events,
@@ -330,15 +293,27 @@ impl Ledger {
     ) -> Result<Acked, LedgerError> {
         let hold = hold.map(|h| Arc::new(vec![h]));
         let acked = Self::durable(self.submit(vec![event], priority, hold)?).await?;
-        acked.into_iter().next().ok_or_else(|| LedgerError::Stopped("the journal gave no acknowledgement".into()))
+        acked
+            .into_iter()
+            .next()
+            .ok_or_else(|| LedgerError::Stopped("the journal gave no acknowledgement".into()))
     }
 
     /// Waits until the index has the event.
     pub(crate) async fn visible(&self, seq: u64) -> Result<(), LedgerError> {
         let mut progress = self.0.progress.clone();
         let ended = || LedgerError::Index("the journal's reader has ended".into());
-        let now = *progress.wait_for(|p| p.broken || p.next_seq > seq).await.map_err(|_closed| ended())?;
-        if now.next_seq > seq { Ok(()) } else { Err(LedgerError::Index("it lacks this event; restart the node".into())) }
+        let now = *progress
+            .wait_for(|p| p.broken || p.next_seq > seq)
+            .await
+            .map_err(|_closed| ended())?;
+        if now.next_seq > seq {
+            Ok(())
+        } else {
+            Err(LedgerError::Index(
+                "it lacks this event; restart the node".into(),
+            ))
+        }
     }
 }
 
@@ -356,54 +331,4 @@ impl Drop for Inner {
         }
         warn!("the journal's reader is still busy");
     }
-}
-
-fn open_journal(
-    io: &Arc<dyn Io>,
-    options: journal::Options,
-    checkpoint: Option<Checkpoint>,
-    entropy: &dyn Entropy,
-) -> Result<(Journal, journal::Recovery), LedgerError> {
-    let marks = Watermarks {
-        index_seq: checkpoint.map(|c| (c.next_seq.saturating_sub(1), c.frame_hash)),
-        ..Watermarks::default()
-    };
-    let opened = match Journal::open(Arc::clone(io), options.clone(), &marks) {
-        Err(journal::Error::NoJournal { place }) if checkpoint.is_some() => {
-            return Err(LedgerError::Open(format!(
-                "{place} holds no journal but its index knows one; the journal is lost, restore it"
-            )));
-        }
-        Err(journal::Error::NoJournal { .. }) => {
-            let mut id = [0; 16];
-            entropy.fill(&mut id).map_err(|e| LedgerError::Open(e.to_string()))?;
-            Journal::create(io, &options, id).map_err(|e| LedgerError::Open(e.to_string()))?;
-            Journal::open(Arc::clone(io), options, &marks)
-        }
-        other => other,
-    };
-    opened.map_err(|e| LedgerError::Open(e.to_string()))
-}
-
-/// The index, rebuilt when there is none, when it cannot be opened, or when it belongs to another history.
-fn ready_index(
-    opened: Opened,
-    journal: &Journal,
-    recovery: &journal::Recovery,
-    keys: &RowKeys,
-    opening: &mut Opening,
-) -> Result<SledIndex, LedgerError> {
-    let (builder, why) = match opened {
-        Opened::Ready(index) if recovery.index != journal::IndexStanding::Diverges => return Ok(index),
-        Opened::Ready(index) => (index.rebuild()?, "it belongs to another history".to_owned()),
-        Opened::Rebuild { reason, builder } => (builder, reason.to_string()),
-    };
-    if recovery.next_seq > 0 {
-        warn!(%why, events = recovery.next_seq, "the index is rebuilt from the journal");
-        opening.rebuilt = Some(why);
-    }
-    let (index, events) = rebuild(journal, builder, keys)?;
-    opening.replayed += events;
-    info!(events, "the index is complete");
-    Ok(index)
 }

@@ -13,6 +13,7 @@ mod erase;
 mod error;
 mod gone;
 mod ledger;
+mod open;
 mod project;
 mod put;
 mod quarantine;
@@ -24,13 +25,15 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod vault;
+mod wave;
 
 pub use access::{Access, AccessDetail};
 pub use consents::{ConsentEntry, ConsentState, ConsentView};
 pub use erase::Erased;
 pub use error::LedgerError;
 pub use journal::Acked;
-pub use ledger::{Health, Ledger, LedgerHealth, Opening, Options, Secrets};
+pub use ledger::{Health, Ledger, LedgerHealth, Options, Secrets};
+pub use open::Opening;
 pub use put::{BATCH_MAX, NewRecord, PutDone, RecordHeader};
 pub use quarantine::{QuarantineEntry, Quarantined};
 pub use read::{Found, Page, Position, Query, StoredRecord, Summary};

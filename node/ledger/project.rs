@@ -7,9 +7,9 @@ use seal::HmacKey;
 use crate::error::LedgerError;
 use crate::row::{Owner, Row, Superseded};
 use crate::tables::{
-    At, CONSENT, EXCHANGE, HANDLE, OWNED, OwnedRecord, OwnedValue, PATIENT, QUARANTINE, QuarantineValue, RECORD,
-    RecordValue, SERIES, SUBJECT, SeriesValue, SubjectTag, SubjectValue, VERSION, VersionValue, WITHDRAWN, decode,
-    encode, join, record_key, subject_tag,
+    At, CONSENT, EXCHANGE, HANDLE, OWNED, OwnedRecord, OwnedValue, PATIENT, QUARANTINE,
+    QuarantineValue, RECORD, RecordValue, SERIES, SUBJECT, SeriesValue, SubjectTag, SubjectValue,
+    VERSION, VersionValue, WITHDRAWN, decode, encode, join, record_key, subject_tag,
 };
 use crate::vault::stored;
 
@@ -17,7 +17,11 @@ use crate::vault::stored;
 const PORTION: usize = 2048;
 
 /// The operations of one event. What it puts an end to is not in here: see [`ended`].
-pub(crate) fn operations(row: &Row, location: &Location, key: &HmacKey) -> Result<Vec<Op>, LedgerError> {
+pub(crate) fn operations(
+    row: &Row,
+    location: &Location,
+    key: &HmacKey,
+) -> Result<Vec<Op>, LedgerError> {
     let seq = location.seq;
     let at = At::from(*location);
     let tag = |owner: &Owner| subject_tag(key, &owner.pseudonym());
@@ -27,20 +31,45 @@ pub(crate) fn operations(row: &Row, location: &Location, key: &HmacKey) -> Resul
     match row {
         Row::Exchange { xid, .. } => ops.push(Op::put(EXCHANGE, *xid, seq.to_be_bytes())),
         Row::Key { owner } => {
-            let value = SubjectValue { handle: owner.handle, at };
+            let value = SubjectValue {
+                handle: owner.handle,
+                at,
+            };
             ops.push(Op::put(SUBJECT, tag(owner), encode(&value)?));
             ops.push(Op::put(HANDLE, owner.handle, tag(owner)));
         }
         Row::Record(r) => {
             let subject = tag(&r.owner);
             if let Some(old) = &r.supersedes {
-                ops.push(Op::delete(RECORD, record_key(&subject, &old.type_code, old.effective_ms, old.seq)));
+                ops.push(Op::delete(
+                    RECORD,
+                    record_key(&subject, &old.type_code, old.effective_ms, old.seq),
+                ));
             }
-            let newest = Superseded { type_code: r.type_code.clone(), effective_ms: r.effective_ms, seq };
+            let newest = Superseded {
+                type_code: r.type_code.clone(),
+                effective_ms: r.effective_ms,
+                seq,
+            };
             let place = record_key(&subject, &r.type_code, r.effective_ms, seq);
-            ops.push(Op::put(RECORD, place, encode(&RecordValue { at, level: r.level })?));
-            ops.push(Op::put(SERIES, r.series, encode(&SeriesValue { subject, newest })?));
-            ops.push(Op::put(VERSION, r.version, encode(&VersionValue { seq, content: r.content })?));
+            ops.push(Op::put(
+                RECORD,
+                place,
+                encode(&RecordValue { at, level: r.level })?,
+            ));
+            ops.push(Op::put(
+                SERIES,
+                r.series,
+                encode(&SeriesValue { subject, newest })?,
+            ));
+            ops.push(Op::put(
+                VERSION,
+                r.version,
+                encode(&VersionValue {
+                    seq,
+                    content: r.content,
+                })?,
+            ));
             if let Some(patient) = r.patient {
                 ops.push(Op::put(PATIENT, patient, subject));
             }
@@ -60,15 +89,30 @@ pub(crate) fn operations(row: &Row, location: &Location, key: &HmacKey) -> Resul
             ops.push(Op::put(WITHDRAWN, join(&tag(owner), id), seq.to_be_bytes()));
         }
         Row::Quarantine { source, owner } => {
-            let value = QuarantineValue { at, owner: owner.as_ref().map(tag) };
-            ops.push(Op::put(QUARANTINE, join(source, &seq.to_be_bytes()), encode(&value)?));
+            let value = QuarantineValue {
+                at,
+                owner: owner.as_ref().map(tag),
+            };
+            ops.push(Op::put(
+                QUARANTINE,
+                join(source, &seq.to_be_bytes()),
+                encode(&value)?,
+            ));
             quarantine = Some(*source);
         }
         Row::QuarantineClosed { .. } | Row::Erase { .. } => {}
     }
     if let Some(owner) = row.owner() {
-        let value = OwnedValue { at, record, quarantine };
-        ops.push(Op::put(OWNED, join(&tag(owner), &seq.to_be_bytes()), encode(&value)?));
+        let value = OwnedValue {
+            at,
+            record,
+            quarantine,
+        };
+        ops.push(Op::put(
+            OWNED,
+            join(&tag(owner), &seq.to_be_bytes()),
+            encode(&value)?,
+        ));
     }
     Ok(ops)
 }
@@ -82,7 +126,12 @@ pub(crate) struct Ended {
 
 /// Looks up what an event ends; nothing when that was done before. The lookups see the rows of earlier frames only,
 /// which is enough: whatever ends is visible before its end is submitted.
-pub(crate) fn ended(index: &dyn Index, row: &Row, seq: u64, key: &HmacKey) -> Result<Ended, LedgerError> {
+pub(crate) fn ended(
+    index: &dyn Index,
+    row: &Row,
+    seq: u64,
+    key: &HmacKey,
+) -> Result<Ended, LedgerError> {
     let mut found = Ended::default();
     match row {
         Row::Erase { handle } => return erasure(index, *handle),
@@ -93,7 +142,10 @@ pub(crate) fn ended(index: &dyn Index, row: &Row, seq: u64, key: &HmacKey) -> Re
                 && old.handle == owner.handle
                 && old.location.seq < seq
             {
-                found.ops.push(Op::delete(OWNED, join(&subject, &old.location.seq.to_be_bytes())));
+                found.ops.push(Op::delete(
+                    OWNED,
+                    join(&subject, &old.location.seq.to_be_bytes()),
+                ));
                 found.locations.push(old.location);
             }
         }
@@ -102,7 +154,9 @@ pub(crate) fn ended(index: &dyn Index, row: &Row, seq: u64, key: &HmacKey) -> Re
             if let Some(value) = index.get(QUARANTINE, &place)? {
                 let value: QuarantineValue = decode(&value)?;
                 if let Some(owner) = value.owner {
-                    found.ops.push(Op::delete(OWNED, join(&owner, &seq.to_be_bytes())));
+                    found
+                        .ops
+                        .push(Op::delete(OWNED, join(&owner, &seq.to_be_bytes())));
                 }
                 found.ops.push(Op::delete(QUARANTINE, place));
                 found.locations.push(value.at.into());
@@ -120,7 +174,9 @@ pub(crate) fn ended(index: &dyn Index, row: &Row, seq: u64, key: &HmacKey) -> Re
 /// Collects everything of the subject whose key has this handle; empty when it was done before.
 pub(crate) fn erasure(index: &dyn Index, handle: [u8; 16]) -> Result<Ended, LedgerError> {
     let mut found = Ended::default();
-    let Some(subject) = index.get(HANDLE, &handle)? else { return Ok(found) };
+    let Some(subject) = index.get(HANDLE, &handle)? else {
+        return Ok(found);
+    };
     let Ok(subject) = SubjectTag::try_from(subject) else {
         return Err(LedgerError::Index("a row cannot be read".into()));
     };
@@ -134,7 +190,10 @@ pub(crate) fn erasure(index: &dyn Index, handle: [u8; 16]) -> Result<Ended, Ledg
             let value: OwnedValue = decode(&value)?;
             let location = Location::from(value.at);
             if let Some(r) = &value.record {
-                found.ops.push(Op::delete(RECORD, record_key(&subject, &r.type_code, r.effective_ms, location.seq)));
+                found.ops.push(Op::delete(
+                    RECORD,
+                    record_key(&subject, &r.type_code, r.effective_ms, location.seq),
+                ));
                 // A series, and so a patient id, is one subject's for as long as the subject is here.
                 found.ops.push(Op::delete(SERIES, r.series));
                 found.ops.push(Op::delete(VERSION, r.version));
@@ -143,7 +202,10 @@ pub(crate) fn erasure(index: &dyn Index, handle: [u8; 16]) -> Result<Ended, Ledg
                 }
             }
             if let Some(source) = value.quarantine {
-                found.ops.push(Op::delete(QUARANTINE, join(&source, &location.seq.to_be_bytes())));
+                found.ops.push(Op::delete(
+                    QUARANTINE,
+                    join(&source, &location.seq.to_be_bytes()),
+                ));
             }
             found.locations.push(location);
             found.ops.push(Op::delete(OWNED, key));

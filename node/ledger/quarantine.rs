@@ -57,7 +57,10 @@ pub struct QuarantineEntry {
 
 impl std::fmt::Debug for QuarantineEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QuarantineEntry").field("id", &self.id).field("reason", &self.reason).finish_non_exhaustive()
+        f.debug_struct("QuarantineEntry")
+            .field("id", &self.id)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,7 +87,9 @@ impl Ledger {
             Some(subject) => self.key_of(subject)?,
             None => None,
         };
-        let key = keyed.as_ref().map_or_else(|| self.0.vault.node(), |k| &k.key);
+        let key = keyed
+            .as_ref()
+            .map_or_else(|| self.0.vault.node(), |k| &k.key);
         let xid = self.new_exchange()?;
         let mut leaf = self
             .leaf_now(EventType::RecordQuarantined)
@@ -93,7 +98,9 @@ impl Ledger {
             .reason(entry.reason)
             .hex("pc", &key.commitment(*xid.as_bytes(), &entry.original)?);
         if let Some(keyed) = &keyed {
-            leaf = leaf.hex("kh", &keyed.owner.handle).hex("stag", &keyed.key.tag(*xid.as_bytes())?);
+            leaf = leaf
+                .hex("kh", &keyed.owner.handle)
+                .hex("stag", &keyed.key.tag(*xid.as_bytes())?);
         }
         let kept = QuarantineEntry {
             id: 0,
@@ -104,11 +111,25 @@ impl Ledger {
             received: self.0.clock.now(),
             original: entry.original.to_vec(),
         };
-        let plain =
-            Zeroizing::new(postcard::to_allocvec(&kept).map_err(|e| LedgerError::Sealed(e.to_string()))?);
+        let plain = Zeroizing::new(
+            postcard::to_allocvec(&kept).map_err(|e| LedgerError::Sealed(e.to_string()))?,
+        );
         let body = key.seal_body(&plain, QUARANTINE_AAD, &*self.0.entropy)?;
-        let row = self.sealed_row(&Row::Quarantine { source: tag, owner: keyed.as_ref().map(|k| k.owner) })?;
-        let acked = self.one(Event { leaf: leaf.to_bytes(), row, body }, Priority::Data, hold).await?;
+        let row = self.sealed_row(&Row::Quarantine {
+            source: tag,
+            owner: keyed.as_ref().map(|k| k.owner),
+        })?;
+        let acked = self
+            .one(
+                Event {
+                    leaf: leaf.to_bytes(),
+                    row,
+                    body,
+                },
+                Priority::Data,
+                hold,
+            )
+            .await?;
         self.visible(acked.seq()).await?;
         Ok(acked)
     }
@@ -125,10 +146,15 @@ impl Ledger {
         limit: usize,
     ) -> Result<Vec<QuarantineEntry>, LedgerError> {
         let tag = self.source_tag(source);
-        let from = join(&tag, &after.map_or(0, |a| a.saturating_add(1)).to_be_bytes());
+        let from = join(
+            &tag,
+            &after.map_or(0, |a| a.saturating_add(1)).to_be_bytes(),
+        );
         let to = join(&tag, &[0xff; 9]);
         let limit = limit.min(index::MAX_RANGE_ROWS);
-        let rows = self.index()?.range(QUARANTINE, &from, Some(&to), Order::Forward, limit)?;
+        let rows = self
+            .index()?
+            .range(QUARANTINE, &from, Some(&to), Order::Forward, limit)?;
         let mut entries = Vec::new();
         let mut bytes = 0;
         for (_, value) in &rows {
@@ -148,7 +174,10 @@ impl Ledger {
     /// [`LedgerError::QuarantineNotFound`].
     pub fn quarantine_entry(&self, source: &str, id: u64) -> Result<QuarantineEntry, LedgerError> {
         let key = join(&self.source_tag(source), &id.to_be_bytes());
-        let value = self.index()?.get(QUARANTINE, &key)?.ok_or(LedgerError::QuarantineNotFound)?;
+        let value = self
+            .index()?
+            .get(QUARANTINE, &key)?
+            .ok_or(LedgerError::QuarantineNotFound)?;
         self.open_quarantined(decode::<QuarantineValue>(&value)?.at.into())
     }
 
@@ -156,15 +185,31 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::QuarantineNotFound`], and as [`LedgerError`] says.
-    pub async fn close_quarantine(&self, source: &str, id: u64, how: &str) -> Result<Acked, LedgerError> {
+    pub async fn close_quarantine(
+        &self,
+        source: &str,
+        id: u64,
+        how: &str,
+    ) -> Result<Acked, LedgerError> {
         let tag = self.source_tag(source);
         let key = join(&tag, &id.to_be_bytes());
         if self.index()?.get(QUARANTINE, &key)?.is_none() {
             return Err(LedgerError::QuarantineNotFound);
         }
-        let leaf = self.leaf_now(EventType::QuarantineClosed).xid(self.new_exchange()?).number("q", id).text("how", how);
-        let row = self.sealed_row(&Row::QuarantineClosed { source: tag, seq: id })?;
-        let event = Event { leaf: leaf.to_bytes(), row, body: Vec::new() };
+        let leaf = self
+            .leaf_now(EventType::QuarantineClosed)
+            .xid(self.new_exchange()?)
+            .number("q", id)
+            .text("how", how);
+        let row = self.sealed_row(&Row::QuarantineClosed {
+            source: tag,
+            seq: id,
+        })?;
+        let event = Event {
+            leaf: leaf.to_bytes(),
+            row,
+            body: Vec::new(),
+        };
         let acked = self.one(event, Priority::Audit, None).await?;
         // The reader of the journal overwrites the bytes before it removes the row that leads to them; a crash in
         // between is finished at the next start.
@@ -181,7 +226,11 @@ impl Ledger {
                 .ok_or(LedgerError::Erased)?
                 .key
                 .open_body(&sealed.body, QUARANTINE_AAD)?,
-            None => self.0.vault.node().open_body(&sealed.body, QUARANTINE_AAD)?,
+            None => self
+                .0
+                .vault
+                .node()
+                .open_body(&sealed.body, QUARANTINE_AAD)?,
         };
         let mut entry: QuarantineEntry =
             postcard::from_bytes(&plain).map_err(|e| LedgerError::Sealed(e.to_string()))?;

@@ -8,7 +8,10 @@ use zeroize::Zeroizing;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::put::{RECORD_AAD, RecordHeader, split_header};
-use crate::tables::{OWNED, OwnedRecord, OwnedValue, RECORD, RecordValue, decode, join, record_key, record_key_end, record_prefix};
+use crate::tables::{
+    OWNED, OwnedRecord, OwnedValue, RECORD, RecordValue, decode, join, record_key, record_key_end,
+    record_prefix,
+};
 
 /// Index rows read at a time.
 const PORTION: usize = 512;
@@ -30,11 +33,17 @@ impl Query {
     /// Everything.
     #[must_use]
     pub const fn all() -> Self {
-        Self { since: None, until: None, history: false, level_max: Level::HIGHEST }
+        Self {
+            since: None,
+            until: None,
+            history: false,
+            level_max: Level::HIGHEST,
+        }
     }
 
     fn holds(&self, effective_ms: i64) -> bool {
-        self.since.is_none_or(|t| effective_ms >= t.as_ms()) && self.until.is_none_or(|t| effective_ms < t.as_ms())
+        self.since.is_none_or(|t| effective_ms >= t.as_ms())
+            && self.until.is_none_or(|t| effective_ms < t.as_ms())
     }
 }
 
@@ -95,7 +104,9 @@ pub struct StoredRecord {
 
 impl std::fmt::Debug for StoredRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredRecord").field("seq", &self.seq).finish_non_exhaustive()
+        f.debug_struct("StoredRecord")
+            .field("seq", &self.seq)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,7 +147,10 @@ impl Ledger {
             let page = self.find(subject, code, query, after, PORTION)?;
             summary.records += page.found.len() as u64;
             if summary.newest.is_none() {
-                summary.newest = page.found.first().map(|f| Timestamp::from_ms(f.position.effective_ms));
+                summary.newest = page
+                    .found
+                    .first()
+                    .map(|f| Timestamp::from_ms(f.position.effective_ms));
             }
             match page.found.last() {
                 Some(last) if page.more => after = Some(last.position),
@@ -162,20 +176,31 @@ impl Ledger {
         }
         let tag = self.tag_of(subject);
         let prefix = record_prefix(&tag, code);
-        let from = query.since.map_or_else(|| prefix.clone(), |t| record_key(&tag, code, t.as_ms(), 0));
-        let end = query.until.map_or_else(|| join(&prefix, &[0xff; 17]), |t| record_key(&tag, code, t.as_ms(), 0));
-        let mut to = after.map_or_else(|| end.clone(), |p| record_key(&tag, code, p.effective_ms, p.seq).min(end.clone()));
+        let from = query
+            .since
+            .map_or_else(|| prefix.clone(), |t| record_key(&tag, code, t.as_ms(), 0));
+        let end = query.until.map_or_else(
+            || join(&prefix, &[0xff; 17]),
+            |t| record_key(&tag, code, t.as_ms(), 0),
+        );
+        let mut to = after.map_or_else(
+            || end.clone(),
+            |p| record_key(&tag, code, p.effective_ms, p.seq).min(end.clone()),
+        );
         let mut page = Page::default();
         while page.found.len() < limit {
             let want = (limit - page.found.len()).min(PORTION);
-            let rows = self.index()?.range(RECORD, &from, Some(&to), Order::Reverse, want)?;
+            let rows = self
+                .index()?
+                .range(RECORD, &from, Some(&to), Order::Reverse, want)?;
             let full = rows.len() == want;
             for (key, value) in rows {
-                let (effective_ms, seq) =
-                    record_key_end(&key).ok_or_else(|| LedgerError::Index("a key cannot be read".into()))?;
+                let (effective_ms, seq) = record_key_end(&key)
+                    .ok_or_else(|| LedgerError::Index("a key cannot be read".into()))?;
                 let value: RecordValue = decode(&value)?;
                 if value.level <= query.level_max.get() {
-                    page.found.push(found(effective_ms, seq, value.level, value.at.into()));
+                    page.found
+                        .push(found(effective_ms, seq, value.level, value.at.into()));
                 }
                 to = key;
             }
@@ -229,14 +254,20 @@ impl Ledger {
         let end = join(&tag, &[0xff; 9]);
         let mut from = tag.to_vec();
         loop {
-            let rows = self.index()?.range(OWNED, &from, Some(&end), Order::Forward, PORTION)?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let rows = self
+                .index()?
+                .range(OWNED, &from, Some(&end), Order::Forward, PORTION)?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
             from = join(last, &[0]);
             for (_, value) in &rows {
                 let value: OwnedValue = decode(value)?;
                 let location = Location::from(value.at);
                 let matches = |r: &OwnedRecord| {
-                    &r.type_code == code && query.holds(r.effective_ms) && r.level <= query.level_max.get()
+                    &r.type_code == code
+                        && query.holds(r.effective_ms)
+                        && r.level <= query.level_max.get()
                 };
                 if let Some(r) = value.record.filter(matches) {
                     each(found(r.effective_ms, location.seq, r.level, location));
@@ -249,17 +280,29 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Damaged`] with the place; [`LedgerError::Erased`].
-    pub fn open_record(&self, subject: &Pseudonym, found: &Found) -> Result<StoredRecord, LedgerError> {
+    pub fn open_record(
+        &self,
+        subject: &Pseudonym,
+        found: &Found,
+    ) -> Result<StoredRecord, LedgerError> {
         let keyed = self.key_of(subject)?.ok_or(LedgerError::Erased)?;
         let sealed = self.0.journal.read(&found.location)?;
         let plain = keyed.key.open_body(&sealed.body, RECORD_AAD)?;
-        let (header, original) =
-            split_header(&plain).ok_or_else(|| LedgerError::Sealed("a record has no header".into()))?;
+        let (header, original) = split_header(&plain)
+            .ok_or_else(|| LedgerError::Sealed("a record has no header".into()))?;
         let original = Zeroizing::new(original.to_vec());
-        Ok(StoredRecord { header, original, seq: found.position.seq })
+        Ok(StoredRecord {
+            header,
+            original,
+            seq: found.position.seq,
+        })
     }
 }
 
 fn found(effective_ms: i64, seq: u64, level: u8, location: Location) -> Found {
-    Found { position: Position { effective_ms, seq }, level: Level::new(level).unwrap_or(Level::HIGHEST), location }
+    Found {
+        position: Position { effective_ms, seq },
+        level: Level::new(level).unwrap_or(Level::HIGHEST),
+        location,
+    }
 }

@@ -81,8 +81,17 @@ impl Projector {
         progress: watch::Sender<Progress>,
     ) -> Result<Self, LedgerError> {
         let at = current.get().checkpoint()?;
-        progress.send_replace(Progress { next_seq: at.map_or(0, |c| c.next_seq), broken: false });
-        Ok(Self { journal: Arc::downgrade(journal), current, keys, progress, at: Mutex::new(at) })
+        progress.send_replace(Progress {
+            next_seq: at.map_or(0, |c| c.next_seq),
+            broken: false,
+        });
+        Ok(Self {
+            journal: Arc::downgrade(journal),
+            current,
+            keys,
+            progress,
+            at: Mutex::new(at),
+        })
     }
 
     /// Applies everything the journal has beyond the checkpoint.
@@ -108,9 +117,20 @@ impl Projector {
         Ok(events)
     }
 
-    fn apply_entries(&self, journal: &Journal, frame: &[Entry], gone: &Gone) -> Result<(), LedgerError> {
-        let Some(last) = frame.last() else { return Ok(()) };
-        let checkpoint = Checkpoint { epoch: last.epoch, next_seq: last.seq + 1, frame_hash: last.frame_hash };
+    fn apply_entries(
+        &self,
+        journal: &Journal,
+        frame: &[Entry],
+        gone: &Gone,
+    ) -> Result<(), LedgerError> {
+        let Some(last) = frame.last() else {
+            return Ok(());
+        };
+        let checkpoint = Checkpoint {
+            epoch: last.epoch,
+            next_seq: last.seq + 1,
+            frame_hash: last.frame_hash,
+        };
         let mut rows = Vec::with_capacity(frame.len());
         // What ends later in the journal never enters the index. It is overwritten before the checkpoint passes it: a
         // crash before has the same done again.
@@ -120,7 +140,10 @@ impl Projector {
             match live_row(entry, gone, &self.keys)? {
                 Live::Row(_) => {
                     if let Part::Present(row) = &entry.row {
-                        rows.push(Applied { row, location: entry.location });
+                        rows.push(Applied {
+                            row,
+                            location: entry.location,
+                        });
                     }
                 }
                 Live::Left => {
@@ -137,19 +160,35 @@ impl Projector {
 
     /// The subscriber: applies one durable frame; rebuilds the index when it failed.
     pub(crate) fn on_committed(&self, frame: &journal::Committed) {
-        let Some(journal) = self.journal.upgrade() else { return };
+        let Some(journal) = self.journal.upgrade() else {
+            return;
+        };
         let next_seq = frame.last_seq() + 1;
         if self.progress.borrow().broken || self.next_seq() >= next_seq {
             return;
         }
-        let rows: Vec<Applied<'_>> =
-            frame.events.iter().map(|e| Applied { row: &e.row, location: e.location }).collect();
-        let checkpoint = Checkpoint { epoch: frame.epoch, next_seq, frame_hash: frame.frame_hash };
-        let Err(fault) = self.apply(&journal, Vec::new(), &rows, checkpoint) else { return };
+        let rows: Vec<Applied<'_>> = frame
+            .events
+            .iter()
+            .map(|e| Applied {
+                row: &e.row,
+                location: e.location,
+            })
+            .collect();
+        let checkpoint = Checkpoint {
+            epoch: frame.epoch,
+            next_seq,
+            frame_hash: frame.frame_hash,
+        };
+        let Err(fault) = self.apply(&journal, Vec::new(), &rows, checkpoint) else {
+            return;
+        };
         let hopeless = journal.status().poisoned.is_some()
             || matches!(
                 self.current.get().health(),
-                Err(index::Error::Unhealthy { fault: Fault::Stalled })
+                Err(index::Error::Unhealthy {
+                    fault: Fault::Stalled
+                })
             );
         if hopeless {
             error!(%fault, "the index failed and cannot be rebuilt while running; restart the node");
@@ -184,7 +223,12 @@ impl Projector {
             let ended = ended(&*index, &row, applied.location.seq, &self.keys.index)?;
             // Overwrite before the rows that lead there go: a crash between the two does it all again.
             overwrite(journal, &ended.locations)?;
-            for op in ended.ops.into_iter().chain(operations(&row, &applied.location, &self.keys.index)?) {
+            for op in
+                ended
+                    .ops
+                    .into_iter()
+                    .chain(operations(&row, &applied.location, &self.keys.index)?)
+            {
                 ops.push(op);
                 if ops.len() >= PORTION {
                     settle(&*index, &mut ops, before.as_ref(), &checkpoint)?;
@@ -193,7 +237,10 @@ impl Projector {
         }
         index.apply(&ops, &checkpoint)?;
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint);
-        self.progress.send_replace(Progress { next_seq: checkpoint.next_seq, broken: false });
+        self.progress.send_replace(Progress {
+            next_seq: checkpoint.next_seq,
+            broken: false,
+        });
         Ok(())
     }
 
@@ -203,12 +250,18 @@ impl Projector {
         let at = index.checkpoint()?;
         self.current.swap(index);
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = at;
-        self.progress.send_replace(Progress { next_seq: at.map_or(0, |c| c.next_seq), broken: false });
+        self.progress.send_replace(Progress {
+            next_seq: at.map_or(0, |c| c.next_seq),
+            broken: false,
+        });
         Ok(events)
     }
 
     fn next_seq(&self) -> u64 {
-        self.at.lock().unwrap_or_else(PoisonError::into_inner).map_or(0, |c| c.next_seq)
+        self.at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map_or(0, |c| c.next_seq)
     }
 }
 
@@ -219,7 +272,11 @@ fn settle(
     before: Option<&Checkpoint>,
     frame: &Checkpoint,
 ) -> Result<(), LedgerError> {
-    let start = Checkpoint { epoch: frame.epoch, next_seq: 0, frame_hash: [0; 32] };
+    let start = Checkpoint {
+        epoch: frame.epoch,
+        next_seq: 0,
+        frame_hash: [0; 32],
+    };
     index.apply(ops, before.unwrap_or(&start))?;
     ops.clear();
     Ok(())
@@ -236,7 +293,11 @@ pub(crate) fn rebuild(
     let end = journal.head().next_seq;
     let gone = Gone::scan(journal, 0, end)?;
     let mut left = Vec::new();
-    let mut checkpoint = Checkpoint { epoch: 0, next_seq: 0, frame_hash: [0; 32] };
+    let mut checkpoint = Checkpoint {
+        epoch: 0,
+        next_seq: 0,
+        frame_hash: [0; 32],
+    };
     let mut events = 0;
     for entry in journal.scan(0) {
         let entry = entry?;
@@ -245,7 +306,11 @@ pub(crate) fn rebuild(
         }
         events += 1;
         if entry.frame_end {
-            checkpoint = Checkpoint { epoch: entry.epoch, next_seq: entry.seq + 1, frame_hash: entry.frame_hash };
+            checkpoint = Checkpoint {
+                epoch: entry.epoch,
+                next_seq: entry.seq + 1,
+                frame_hash: entry.frame_hash,
+            };
         }
         match live_row(&entry, &gone, keys)? {
             Live::Row(row) => {
@@ -292,7 +357,11 @@ fn live_row(entry: &Entry, gone: &Gone, keys: &RowKeys) -> Result<Live, LedgerEr
         }
     };
     let row = Row::open(&keys.row, sealed)?;
-    Ok(if gone.has(&row, entry.seq) { Live::Left } else { Live::Row(row) })
+    Ok(if gone.has(&row, entry.seq) {
+        Live::Left
+    } else {
+        Live::Row(row)
+    })
 }
 
 /// Overwrites sealed parts. Where one place is rotten the others are still overwritten, and the failure is told; a disk
@@ -304,7 +373,9 @@ fn overwrite(journal: &Journal, locations: &[Location]) -> Result<(), LedgerErro
     for location in locations {
         match journal.erase(std::slice::from_ref(location)) {
             Ok(()) => {}
-            Err(fault @ (journal::Error::Damaged { .. } | journal::Error::WrongLocation { .. })) => {
+            Err(
+                fault @ (journal::Error::Damaged { .. } | journal::Error::WrongLocation { .. }),
+            ) => {
                 error!(seq = location.seq, %fault, "a sealed part could not be overwritten");
             }
             Err(fault) => return Err(fault.into()),

@@ -45,8 +45,12 @@ impl Ledger {
         let (mut seen, mut done) = (0, 0);
         let mut from = Vec::new();
         loop {
-            let rows = self.index()?.range(SUBJECT, &from, None, Order::Forward, PORTION)?;
-            let Some((last, _)) = rows.last() else { return Ok(done) };
+            let rows = self
+                .index()?
+                .range(SUBJECT, &from, None, Order::Forward, PORTION)?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(done);
+            };
             from = join(last, &[0]);
             seen += rows.len() as u64;
             let mut owners = Vec::with_capacity(rows.len());
@@ -75,10 +79,14 @@ impl Ledger {
             .0
             .admission
             .when(|pending| {
-                if owners.iter().any(|owner| pending.erasing.contains(&owner.pseudonym())) {
+                if owners
+                    .iter()
+                    .any(|owner| pending.erasing.contains(&owner.pseudonym()))
+                {
                     return None;
                 }
-                let begin = |owner: &Owner| InFlight::begin(&self.0.admission, pending, owner.pseudonym());
+                let begin =
+                    |owner: &Owner| InFlight::begin(&self.0.admission, pending, owner.pseudonym());
                 Some(owners.iter().map(begin).collect::<Vec<_>>())
             })
             .await;
@@ -86,14 +94,31 @@ impl Ledger {
         let mut keys = Vec::new();
         for owner in owners {
             let subject = owner.pseudonym();
-            let Some(old) = stored(&*self.index()?, &self.tag_of(&subject))? else { continue };
+            let Some(old) = stored(&*self.index()?, &self.tag_of(&subject))? else {
+                continue;
+            };
             let wrapped = WrappedKey::from_bytes(&self.0.journal.read(&old.location)?.body)?;
-            let Some(anew) = self.0.vault.rewrap(&wrapped, old.handle, &*self.0.entropy)? else { continue };
-            let owner = Owner { handle: old.handle, ..*owner };
+            let Some(anew) = self
+                .0
+                .vault
+                .rewrap(&wrapped, old.handle, &*self.0.entropy)?
+            else {
+                continue;
+            };
+            let owner = Owner {
+                handle: old.handle,
+                ..*owner
+            };
             keys.extend(self.key_of(&subject)?);
-            let leaf = self.leaf_now(EventType::KeyRewrapped).hex("kh", &old.handle);
+            let leaf = self
+                .leaf_now(EventType::KeyRewrapped)
+                .hex("kh", &old.handle);
             let row = self.sealed_row(&Row::Key { owner })?;
-            events.push(Event { leaf: leaf.to_bytes(), row, body: anew.as_bytes().to_vec() });
+            events.push(Event {
+                leaf: leaf.to_bytes(),
+                row,
+                body: anew.as_bytes().to_vec(),
+            });
         }
         let done = events.len() as u64;
         if events.is_empty() {
@@ -101,7 +126,8 @@ impl Ledger {
         }
         // The reader of the journal overwrites the old wrappings before the index names the new ones.
         let _at_hand = self.0.vault.rewrapping(keys);
-        let acked = Self::durable(self.submit(events, Priority::Data, Some(Arc::new(hold)))?).await?;
+        let acked =
+            Self::durable(self.submit(events, Priority::Data, Some(Arc::new(hold)))?).await?;
         if let Some(last) = acked.last() {
             self.visible(last.seq()).await?;
         }

@@ -19,7 +19,10 @@ pub(crate) type Tag = [u8; 16];
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Row {
     /// Nothing to look up but the exchange id.
-    Exchange { xid: [u8; 16], subject: Option<Owner> },
+    Exchange {
+        xid: [u8; 16],
+        subject: Option<Owner>,
+    },
     /// A subject's key: the body is the wrapped key.
     Key { owner: Owner },
     /// A record.
@@ -46,7 +49,10 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) const fn new(pseudonym: Pseudonym, handle: KeyHandle) -> Self {
-        Self { pseudonym: *pseudonym.as_bytes(), handle: *handle.as_bytes() }
+        Self {
+            pseudonym: *pseudonym.as_bytes(),
+            handle: *handle.as_bytes(),
+        }
     }
 
     pub(crate) const fn pseudonym(&self) -> Pseudonym {
@@ -103,7 +109,9 @@ impl Row {
         match self {
             Self::Exchange { subject, .. } => subject.as_ref(),
             Self::Quarantine { owner, .. } => owner.as_ref(),
-            Self::Key { owner } | Self::Consent { owner, .. } | Self::Withdrawal { owner, .. } => Some(owner),
+            Self::Key { owner } | Self::Consent { owner, .. } | Self::Withdrawal { owner, .. } => {
+                Some(owner)
+            }
             Self::Record(row) => Some(&row.owner),
             Self::QuarantineClosed { .. } | Self::Erase { .. } => None,
         }
@@ -120,6 +128,8 @@ mod bytes32 {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 32], D::Error> {
         let bytes = <&[u8]>::deserialize(d)?;
-        bytes.try_into().map_err(|_| D::Error::custom("32 bytes are needed"))
+        bytes
+            .try_into()
+            .map_err(|_| D::Error::custom("32 bytes are needed"))
     }
 }

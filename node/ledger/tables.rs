@@ -159,7 +159,12 @@ pub(crate) const fn sortable(ms: i64) -> [u8; 8] {
     (ms.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-pub(crate) fn record_key(subject: &SubjectTag, code: &RecordTypeCode, effective_ms: i64, seq: u64) -> Vec<u8> {
+pub(crate) fn record_key(
+    subject: &SubjectTag,
+    code: &RecordTypeCode,
+    effective_ms: i64,
+    seq: u64,
+) -> Vec<u8> {
     let mut key = record_prefix(subject, code);
     key.extend_from_slice(&sortable(effective_ms));
     key.extend_from_slice(&seq.to_be_bytes());

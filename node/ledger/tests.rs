@@ -1,6 +1,7 @@
 //! The ledger's tests: real folders, small segments, every interleaving the machine offers.
 #![expect(unused_must_use, reason = "here an acknowledgement allows nothing")]
 
+mod batches;
 mod canary;
 mod consents;
 mod damage;

@@ -51,16 +51,29 @@ pub(crate) struct Stored {
 
 /// Where a subject's wrapped key lies, if there is one.
 pub(crate) fn stored(index: &dyn Index, tag: &SubjectTag) -> Result<Option<Stored>, LedgerError> {
-    let Some(value) = index.get(SUBJECT, tag)? else { return Ok(None) };
+    let Some(value) = index.get(SUBJECT, tag)? else {
+        return Ok(None);
+    };
     let value: SubjectValue = decode(&value)?;
-    Ok(Some(Stored { handle: value.handle, location: Location::from(value.at) }))
+    Ok(Some(Stored {
+        handle: value.handle,
+        location: Location::from(value.at),
+    }))
 }
 
 impl Vault {
     pub(crate) fn new(keyring: Keyring, node: SubjectKey) -> Self {
         let room = NonZeroUsize::new(CACHED_KEYS).unwrap_or(NonZeroUsize::MIN);
-        let cache = Cache { open: LruCache::new(room), rewrapping: HashMap::new(), forgotten: 0 };
-        Self { keyring: RwLock::new(keyring), cache: Mutex::new(cache), node: Arc::new(node) }
+        let cache = Cache {
+            open: LruCache::new(room),
+            rewrapping: HashMap::new(),
+            forgotten: 0,
+        };
+        Self {
+            keyring: RwLock::new(keyring),
+            cache: Mutex::new(cache),
+            node: Arc::new(node),
+        }
     }
 
     /// The key for what belongs to no known subject.
@@ -88,7 +101,9 @@ impl Vault {
         };
         let mut before = None;
         loop {
-            let Some(stored) = stored(index, tag)? else { return Ok(None) };
+            let Some(stored) = stored(index, tag)? else {
+                return Ok(None);
+            };
             let body = match journal.read(&stored.location) {
                 Ok(sealed) => sealed.body,
                 Err(journal::Error::Erased { .. }) => {
@@ -104,7 +119,11 @@ impl Vault {
                 Err(fault) => return Err(fault.into()),
             };
             let wrapped = WrappedKey::from_bytes(&body)?;
-            let key = self.keyring.read().unwrap_or_else(PoisonError::into_inner).unwrap_key(&wrapped, stored.handle)?;
+            let key = self
+                .keyring
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .unwrap_key(&wrapped, stored.handle)?;
             let keyed = Keyed {
                 owner: Owner::new(*pseudonym, KeyHandle::from_bytes(stored.handle)),
                 key: Arc::new(key),
@@ -124,11 +143,23 @@ impl Vault {
         entropy: &dyn Entropy,
     ) -> Result<(Keyed, WrappedKey), LedgerError> {
         let mut handle = [0; 16];
-        entropy.fill(&mut handle).map_err(|e| LedgerError::Sealed(e.to_string()))?;
+        entropy
+            .fill(&mut handle)
+            .map_err(|e| LedgerError::Sealed(e.to_string()))?;
         let key = SubjectKey::generate(entropy)?;
-        let wrapped = self.keyring.read().unwrap_or_else(PoisonError::into_inner).wrap_key(&key, handle, entropy)?;
+        let wrapped = self
+            .keyring
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wrap_key(&key, handle, entropy)?;
         let owner = Owner::new(pseudonym, KeyHandle::from_bytes(handle));
-        Ok((Keyed { owner, key: Arc::new(key) }, wrapped))
+        Ok((
+            Keyed {
+                owner,
+                key: Arc::new(key),
+            },
+            wrapped,
+        ))
     }
 
     /// Wraps an existing key under the current key-encryption key; `None` when it already is.
@@ -138,14 +169,23 @@ impl Vault {
         handle: [u8; 16],
         entropy: &dyn Entropy,
     ) -> Result<Option<WrappedKey>, LedgerError> {
-        Ok(self.keyring.read().unwrap_or_else(PoisonError::into_inner).rewrap_key(wrapped, handle, entropy)?)
+        Ok(self
+            .keyring
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rewrap_key(wrapped, handle, entropy)?)
     }
 
     /// Keeps keys at hand while their wrappings change; until the guard is dropped.
     pub(crate) fn rewrapping(&self, keys: Vec<Keyed>) -> Rewrapping<'_> {
         let subjects = keys.iter().map(|k| k.owner.pseudonym()).collect();
-        self.cache().rewrapping.extend(keys.into_iter().map(|k| (k.owner.pseudonym(), k)));
-        Rewrapping { vault: self, subjects }
+        self.cache()
+            .rewrapping
+            .extend(keys.into_iter().map(|k| (k.owner.pseudonym(), k)));
+        Rewrapping {
+            vault: self,
+            subjects,
+        }
     }
 
     /// Uses another ring of key-encryption keys from now on.
@@ -155,7 +195,9 @@ impl Vault {
 
     /// Remembers a key that has just become durable and that nobody can have destroyed since.
     pub(crate) fn remember(&self, keyed: &Keyed) {
-        self.cache().open.put(keyed.owner.pseudonym(), keyed.clone());
+        self.cache()
+            .open
+            .put(keyed.owner.pseudonym(), keyed.clone());
     }
 
     pub(crate) fn forget(&self, pseudonym: &Pseudonym) {

@@ -3,7 +3,7 @@
 //! Only ASCII keys, strings, whole numbers and lists of strings occur, so canonical form is sorted
 //! keys and no blanks. The leaf's hash is over these bytes; they are never rewritten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 
 /// The most bytes a leaf may have.
 pub const LEAF_MAX: usize = 512;
+/// Texts up to this many bytes are never shortened.
+const SHORTEST: usize = 3;
 
 /// What happened: the `typ` of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +82,8 @@ impl EventType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     fields: BTreeMap<&'static str, Value>,
+    /// Digests, tags and handles: half of one is worse than none, so they are never shortened.
+    whole: BTreeSet<&'static str>,
 }
 
 impl Leaf {
@@ -90,13 +94,16 @@ impl Leaf {
         fields.insert("v", Value::from(1));
         fields.insert("typ", Value::from(typ.as_str()));
         fields.insert("ts", Value::from(at.as_ms()));
-        Self { fields }
+        Self {
+            fields,
+            whole: BTreeSet::new(),
+        }
     }
 
     /// The exchange id.
     #[must_use]
     pub fn xid(self, id: ExchangeId) -> Self {
-        self.text("xid", &id.to_hex())
+        self.hex("xid", id.as_bytes())
     }
 
     /// A text; anything outside printable ASCII, quotes and backslashes is replaced, so that the canonical form stays simple.
@@ -125,7 +132,8 @@ impl Leaf {
 
     /// Bytes as lower-case hexadecimal.
     #[must_use]
-    pub fn hex(self, key: &'static str, value: &[u8]) -> Self {
+    pub fn hex(mut self, key: &'static str, value: &[u8]) -> Self {
+        self.whole.insert(key);
         let text = hex_encode(value);
         self.text(key, &text)
     }
@@ -146,22 +154,24 @@ impl Leaf {
                 return bytes;
             }
             let excess = bytes.len() - LEAF_MAX;
+            let whole = &self.whole;
             let longest = self
                 .fields
-                .values_mut()
-                .filter_map(|v| {
+                .iter_mut()
+                .filter(|(key, _)| !whole.contains(*key))
+                .filter_map(|(_, v)| {
                     if let Value::String(s) = v {
                         Some(s)
                     } else {
                         None
                     }
                 })
+                .filter(|s| s.len() > SHORTEST)
                 .max_by_key(|s| s.len());
             let Some(longest) = longest else { return bytes };
-            let keep = longest
-                .len()
-                .saturating_sub((excess + 1).min(longest.len() / 2));
-            longest.truncate(keep);
+            // At least two go for the mark that comes: each round makes the leaf shorter.
+            let cut = (excess + 1).min(longest.len() / 2).max(2);
+            longest.truncate(longest.len() - cut);
             longest.push('~');
         }
     }
@@ -189,6 +199,11 @@ mod tests {
         leaf = leaf.text("b", &"张\"\\\n".repeat(100)).hex("c", &[9; 100]);
         let bytes = leaf.to_bytes();
         assert!(bytes.len() <= LEAF_MAX && bytes.is_ascii());
+        let whole = hex_encode(&[9; 100]);
+        assert!(
+            String::from_utf8(bytes.clone()).unwrap().contains(&whole),
+            "a digest stays whole"
+        );
         assert!(serde_json::from_slice::<Value>(&bytes).is_ok());
     }
 }

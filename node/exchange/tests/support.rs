@@ -3,25 +3,29 @@
 use std::sync::{Arc, Mutex};
 
 use federation::{
-    AuthorityKey, Draft, Endpoint, FederationName, Member, MemberCa, MemberCard, MemberStatus, OprfPublicKey,
-    ReceiptPublicKey, Validity, VerifiedPeer, Verifiers, WitnessKey,
+    AuthorityKey, Draft, Endpoint, FederationName, Member, MemberCa, MemberCard, MemberStatus,
+    OprfPublicKey, ReceiptPublicKey, Validity, VerifiedPeer, Verifiers, WitnessKey,
 };
 use ledger::{Ledger, NewRecord, Options, RecordHeader, Secrets};
 use record::consent::{Consent, Effect, Evidence, EvidenceMethod, Grantor};
 use record::decision::{Agency, Grant, PolicyFault, Question, Verb, Verdict};
 use record::time::ManualClock;
 use record::{
-    AgencyKind, Catalog, Clock, ConsentId, CreditCode, Decide, DistrictCode, ExchangeId, LawfulBasis, Level, MemberId,
-    Pseudonym, Purpose, RecordTypeCode, Role, Tier, Timestamp,
+    AgencyKind, Catalog, Clock, ConsentId, CreditCode, Decide, DistrictCode, ExchangeId,
+    LawfulBasis, Level, MemberId, Pseudonym, Purpose, RecordTypeCode, Role, Tier, Timestamp,
 };
 use ring::rand::SystemRandom;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use seal::{CursorKey, HmacKey, Keyring, RowKey, SeededEntropy, SigningKey, SubjectKey, SystemEntropy};
+use seal::{
+    CursorKey, HmacKey, Keyring, RowKey, SeededEntropy, SigningKey, SubjectKey, SystemEntropy,
+};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::{Holder, HolderParts, LeafPosition, Query, REQUEST_LABEL, RecordPage, Refused, Signed, Statement};
+use crate::{
+    Holder, HolderParts, LeafPosition, Query, REQUEST_LABEL, RecordPage, Refused, Signed, Statement,
+};
 
 /// 2026-11-22T00:00:00Z.
 pub(super) const NOW: Timestamp = Timestamp::from_s(1_795_305_600);
@@ -60,31 +64,67 @@ pub(super) fn honest(question: &Question) -> Result<Verdict, PolicyFault> {
         let of = |effect, p: &&record::decision::Provision| {
             p.effect == effect && (p.types.is_empty() || p.types.contains(&asked.code))
         };
-        let permitted = question.consents.iter().any(|p| of(Effect::Permit, &p) && asked.level <= p.level_ceiling);
+        let permitted = question
+            .consents
+            .iter()
+            .any(|p| of(Effect::Permit, &p) && asked.level <= p.level_ceiling);
         let refused = question.consents.iter().any(|p| of(Effect::Refuse, &p));
-        let reason = if refused { "CONSENT_REFUSED" } else { "CONSENT_MISSING" };
+        let reason = if refused {
+            "CONSENT_REFUSED"
+        } else {
+            "CONSENT_MISSING"
+        };
         if (permitted && !refused) || asked.level.get() == 1 {
             let whole = question.purpose == Purpose::Treat;
-            let mask = if whole { vec![] } else { vec!["identifiers".to_owned()] };
-            Grant { tier: if whole { Tier::Full } else { Tier::Masked }, mask, ..Grant::default() }
+            let mask = if whole {
+                vec![]
+            } else {
+                vec!["identifiers".to_owned()]
+            };
+            Grant {
+                tier: if whole { Tier::Full } else { Tier::Masked },
+                mask,
+                ..Grant::default()
+            }
         } else {
-            Grant { reasons: vec![reason.to_owned()], ..Grant::default() }
+            Grant {
+                reasons: vec![reason.to_owned()],
+                ..Grant::default()
+            }
         }
     };
-    Ok(verdict(question.types.iter().map(|asked| (asked.code.clone(), grant(asked)))))
+    Ok(verdict(
+        question
+            .types
+            .iter()
+            .map(|asked| (asked.code.clone(), grant(asked))),
+    ))
 }
 
 pub(super) fn verdict(types: impl IntoIterator<Item = (RecordTypeCode, Grant)>) -> Verdict {
-    Verdict { v: 1, types: types.into_iter().collect(), policy_version: "test".into(), ..Verdict::default() }
+    Verdict {
+        v: 1,
+        types: types.into_iter().collect(),
+        policy_version: "test".into(),
+        ..Verdict::default()
+    }
 }
 
 /// The same for every type asked for.
 pub(super) fn all(question: &Question, grant: &Grant) -> Verdict {
-    verdict(question.types.iter().map(|asked| (asked.code.clone(), grant.clone())))
+    verdict(
+        question
+            .types
+            .iter()
+            .map(|asked| (asked.code.clone(), grant.clone())),
+    )
 }
 
 pub(super) fn full() -> Grant {
-    Grant { tier: Tier::Full, ..Grant::default() }
+    Grant {
+        tier: Tier::Full,
+        ..Grant::default()
+    }
 }
 
 pub(super) struct Party {
@@ -110,14 +150,23 @@ impl City {
         let mut draft = Draft::new(federation.clone());
         let mut made = Vec::new();
         for (n, id) in ["h-holder", "h-asker", "h-other"].into_iter().enumerate() {
-            made.push(member(&federation, id, u8::try_from(n).unwrap() + 1, &mut draft));
+            made.push(member(
+                &federation,
+                id,
+                u8::try_from(n).unwrap() + 1,
+                &mut draft,
+            ));
         }
         let verifiers = Verifiers::new(draft.sign(&authority, NOW, 30).unwrap()).unwrap();
         let mut parties = made.into_iter().map(|(key, chain)| {
             let peer = verifiers.verify_peer(&chain, NOW).unwrap();
             Party { key, peer }
         });
-        let (_holder, asker, other) = (parties.next(), parties.next().unwrap(), parties.next().unwrap());
+        let (_holder, asker, other) = (
+            parties.next(),
+            parties.next().unwrap(),
+            parties.next().unwrap(),
+        );
         let mut city = Self {
             dir: tempfile::tempdir().unwrap(),
             clock: ManualClock::at(NOW),
@@ -140,7 +189,11 @@ impl City {
             audit_reserve: 64 * 1024,
             ..journal::Options::default()
         };
-        let options = Options { index_cache_bytes: 4 << 20, journal, ..Options::at(self.dir.path()) };
+        let options = Options {
+            index_cache_bytes: 4 << 20,
+            journal,
+            ..Options::at(self.dir.path())
+        };
         let secrets = Secrets {
             keyring: Keyring::generate(&SeededEntropy::new(1)).unwrap(),
             row: RowKey::from_bytes(&[2; 32]),
@@ -149,7 +202,8 @@ impl City {
         };
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let entropy = Arc::new(SystemEntropy::new());
-        let (ledger, _) = Ledger::open(options, secrets, Arc::clone(&clock), entropy.clone()).unwrap();
+        let (ledger, _) =
+            Ledger::open(options, secrets, Arc::clone(&clock), entropy.clone()).unwrap();
         self.holder = Some(Holder::new(HolderParts {
             me: Agency {
                 member: MemberId::parse("h-holder").unwrap(),
@@ -169,7 +223,10 @@ impl City {
         self.holder.as_ref().unwrap()
     }
 
-    pub(super) fn rule(&self, rule: impl Fn(&Question) -> Result<Verdict, PolicyFault> + Send + 'static) {
+    pub(super) fn rule(
+        &self,
+        rule: impl Fn(&Question) -> Result<Verdict, PolicyFault> + Send + 'static,
+    ) {
         *self.policy.0.lock().unwrap() = Box::new(rule);
     }
 
@@ -189,7 +246,13 @@ impl City {
             role: Role::Physician,
             actor_tag: [9; 16],
             pseudonym: person(subject),
-            query: Query { types: vec![code("vitals")], since: None, until: None, limit: 1_000, history: false },
+            query: Query {
+                types: vec![code("vitals")],
+                since: None,
+                until: None,
+                limit: 1_000,
+                history: false,
+            },
             cursor: String::new(),
         }
     }
@@ -205,7 +268,10 @@ impl City {
     }
 
     /// All pages of a fetch by the asking member, or the first refusal.
-    pub(super) async fn pages(&self, signed: Signed) -> Result<Vec<(RecordPage, LeafPosition)>, Refused> {
+    pub(super) async fn pages(
+        &self,
+        signed: Signed,
+    ) -> Result<Vec<(RecordPage, LeafPosition)>, Refused> {
         let mut fetching = self.holder().begin_fetch(&self.asker.peer, signed).await?;
         let mut pages = Vec::new();
         while let Some(page) = self.holder().next_page(&mut fetching).await? {
@@ -214,13 +280,23 @@ impl City {
         Ok(pages)
     }
 
-    pub(super) async fn put(&self, subject: u8, kind: &str, id: &str, level: u8, json: &str) -> u64 {
+    pub(super) async fn put(
+        &self,
+        subject: u8,
+        kind: &str,
+        id: &str,
+        level: u8,
+        json: &str,
+    ) -> u64 {
         let resource_type = match kind {
             "vitals" => "Observation",
             "profile" => "Patient",
             _ => "Organization",
         };
-        let number: i64 = id.bytes().filter(u8::is_ascii_digit).fold(0, |n, d| n * 10 + i64::from(d - b'0'));
+        let number: i64 = id
+            .bytes()
+            .filter(u8::is_ascii_digit)
+            .fold(0, |n, d| n * 10 + i64::from(d - b'0'));
         let new = NewRecord {
             subject: person(subject),
             header: RecordHeader {
@@ -235,7 +311,15 @@ impl City {
             },
             original: Zeroizing::new(json.as_bytes().to_vec()),
         };
-        self.holder().ledger().put(vec![new]).await.unwrap().pop().unwrap().unwrap().seq
+        self.holder()
+            .ledger()
+            .put(vec![new])
+            .await
+            .unwrap()
+            .pop()
+            .unwrap()
+            .unwrap()
+            .seq
     }
 
     /// A vital sign of level 3.
@@ -248,7 +332,10 @@ impl City {
             id: ConsentId::from_bytes([id; 16]),
             effect: Effect::Permit,
             grantor: Grantor::Elder,
-            evidence: Evidence { method: EvidenceMethod::Counter, sha256: None },
+            evidence: Evidence {
+                method: EvidenceMethod::Counter,
+                sha256: None,
+            },
             recipients: vec![self.asker.peer.member().id.clone()],
             recipient_kinds: vec![],
             purposes: vec![Purpose::Treat, Purpose::Caremgt],
@@ -259,12 +346,22 @@ impl City {
             registered_by: MemberId::parse("h-holder").unwrap(),
         };
         change(&mut consent);
-        let _acked = self.holder().ledger().register_consent(person(subject), consent).await.unwrap();
+        let _acked = self
+            .holder()
+            .ledger()
+            .register_consent(person(subject), consent)
+            .await
+            .unwrap();
     }
 
     pub(super) async fn withdraw(&self, subject: u8, id: u8) -> u64 {
         let id = ConsentId::from_bytes([id; 16]);
-        self.holder().ledger().withdraw_consent(person(subject), id).await.unwrap().seq()
+        self.holder()
+            .ledger()
+            .withdraw_consent(person(subject), id)
+            .await
+            .unwrap()
+            .seq()
     }
 
     /// The leaf at a place, as JSON.
@@ -281,7 +378,9 @@ impl City {
     /// All leaves so far.
     pub(super) fn leaves(&self) -> Vec<serde_json::Value> {
         let ledger = self.holder().ledger();
-        (0..ledger.health().events).map(|n| serde_json::from_slice(&ledger.leaf(n).unwrap()).unwrap()).collect()
+        (0..ledger.health().events)
+            .map(|n| serde_json::from_slice(&ledger.leaf(n).unwrap()).unwrap())
+            .collect()
     }
 }
 
@@ -289,7 +388,11 @@ impl Party {
     pub(super) fn sign(&self, statement: Statement) -> Signed {
         let bytes = format!("{statement:?}").into_bytes();
         let signature = self.key.sign(REQUEST_LABEL, &bytes).to_vec();
-        Signed { statement, bytes, signature }
+        Signed {
+            statement,
+            bytes,
+            signature,
+        }
     }
 }
 
@@ -303,7 +406,13 @@ fn member(
     let id = MemberId::parse(id).unwrap();
     let ca = MemberCa::generate(&id, NOW, &rng).unwrap();
     let key = SigningKey::from_seed(&[number; 32]).unwrap();
-    let other_key = |purpose: u8| SigningKey::from_seed(&[number * 10 + purpose; 32]).unwrap().verifying_key().as_bytes().to_owned();
+    let other_key = |purpose: u8| {
+        SigningKey::from_seed(&[number * 10 + purpose; 32])
+            .unwrap()
+            .verifying_key()
+            .as_bytes()
+            .to_owned()
+    };
     let described = Member {
         name: format!("松鹤第{number}人民医院"),
         name_en: None,
@@ -314,16 +423,23 @@ fn member(
         status: MemberStatus::Active,
         ca: ca.certificate().clone(),
         receipt_key: ReceiptPublicKey::from_bytes(*key.verifying_key().as_bytes()).unwrap(),
-        log_key: tlog::note::VerifierKey::new(&format!("{id}.city.example/audit/1"), other_key(1)).unwrap(),
+        log_key: tlog::note::VerifierKey::new(&format!("{id}.city.example/audit/1"), other_key(1))
+            .unwrap(),
         witness_key: WitnessKey::new(&format!("{id}.city.example/witness"), other_key(2)).unwrap(),
         oprf_key: OprfPublicKey::from_bytes(other_key(3)).unwrap(),
         min_protocol: None,
         id,
     };
     let sign = |label: &str, message: &[u8]| key.sign(label, message);
-    draft.add(&MemberCard::create(federation.clone(), described, sign, &ca, &rng).unwrap()).unwrap();
-    let issued = ca.issue_node(&[], &[], Validity::days_from(NOW, 90), &rng).unwrap();
-    let chain = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).map(Result::unwrap).collect();
+    draft
+        .add(&MemberCard::create(federation.clone(), described, sign, &ca, &rng).unwrap())
+        .unwrap();
+    let issued = ca
+        .issue_node(&[], &[], Validity::days_from(NOW, 90), &rng)
+        .unwrap();
+    let chain = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes())
+        .map(Result::unwrap)
+        .collect();
     (key, chain)
 }
 
@@ -343,5 +459,9 @@ pub(super) fn observation(id: &str) -> String {
 
 /// The ids of all records on some pages, in order.
 pub(super) fn ids(pages: &[(RecordPage, LeafPosition)]) -> Vec<&str> {
-    pages.iter().flat_map(|(page, _)| &page.records).map(|r| r.id.as_str()).collect()
+    pages
+        .iter()
+        .flat_map(|(page, _)| &page.records)
+        .map(|r| r.id.as_str())
+        .collect()
 }

@@ -14,8 +14,18 @@ async fn between_two_pages_it_cuts_the_stream() {
         city.vital(1, &format!("o-{n}")).await;
     }
     city.consent(1, 1, |_| ()).await;
-    let mut fetching = city.holder().begin_fetch(&city.asker.peer, city.fetch(1, |_| ())).await.unwrap();
-    let (page, first) = city.holder().next_page(&mut fetching).await.unwrap().unwrap().into_reply();
+    let mut fetching = city
+        .holder()
+        .begin_fetch(&city.asker.peer, city.fetch(1, |_| ()))
+        .await
+        .unwrap();
+    let (page, first) = city
+        .holder()
+        .next_page(&mut fetching)
+        .await
+        .unwrap()
+        .unwrap()
+        .into_reply();
     assert_eq!(page.records.len(), 64);
     let withdrawn = city.withdraw(1, 1).await;
     let cut = city.holder().next_page(&mut fetching).await.unwrap_err();
@@ -25,12 +35,29 @@ async fn between_two_pages_it_cuts_the_stream() {
     assert_eq!(cut_at.xid, first.xid);
     // A new consent is for new requests.
     city.consent(1, 2, |_| ()).await;
-    assert!(city.holder().next_page(&mut fetching).await.unwrap().is_none());
+    assert!(
+        city.holder()
+            .next_page(&mut fetching)
+            .await
+            .unwrap()
+            .is_none()
+    );
     // The cursor of the cut stream is judged anew, like any request.
     let cursor = page.cursor.unwrap();
-    assert_eq!(ids(&city.pages(city.fetch(1, |s| s.cursor = cursor.clone())).await.unwrap()).len(), 136);
+    assert_eq!(
+        ids(&city
+            .pages(city.fetch(1, |s| s.cursor = cursor.clone()))
+            .await
+            .unwrap())
+        .len(),
+        136
+    );
     city.withdraw(1, 2).await;
-    assert!(city.pages(city.fetch(1, |s| s.cursor = cursor.clone())).await.is_err());
+    assert!(
+        city.pages(city.fetch(1, |s| s.cursor = cursor.clone()))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,8 +67,18 @@ async fn a_consent_that_ends_between_two_pages_cuts_it_too() {
         city.vital(1, &format!("o-{n}")).await;
     }
     city.consent(1, 1, |c| c.until = NOW.plus_ms(1_000)).await;
-    let mut fetching = city.holder().begin_fetch(&city.asker.peer, city.fetch(1, |_| ())).await.unwrap();
-    assert!(city.holder().next_page(&mut fetching).await.unwrap().is_some());
+    let mut fetching = city
+        .holder()
+        .begin_fetch(&city.asker.peer, city.fetch(1, |_| ()))
+        .await
+        .unwrap();
+    assert!(
+        city.holder()
+            .next_page(&mut fetching)
+            .await
+            .unwrap()
+            .is_some()
+    );
     city.clock.advance_ms(1_000);
     let cut = city.holder().next_page(&mut fetching).await.unwrap_err();
     assert_eq!(cut.refusal.reason, ReasonCode::ConsentMissing);
@@ -55,13 +92,21 @@ async fn what_was_prepared_before_does_not_leave_after() {
     city.consent(1, 1, |_| ()).await;
     let holder = city.holder();
     let caller = holder.identify(&city.asker.peer, city.locate(1)).unwrap();
-    let standing = holder.look_up_consent(holder.find_subject(caller).unwrap()).await.unwrap();
+    let standing = holder
+        .look_up_consent(holder.find_subject(caller).unwrap())
+        .await
+        .unwrap();
     assert_eq!(standing.provisions().len(), 1);
-    let disclosure = holder.release_located(holder.permit(standing).unwrap()).unwrap();
+    let disclosure = holder
+        .release_located(holder.permit(standing).unwrap())
+        .unwrap();
     city.withdraw(1, 1).await;
     let events = holder.ledger().health().events;
     let refused = holder.journal(disclosure).await.unwrap_err();
-    assert_eq!((refused.refusal.reason, refused.leaf), (ReasonCode::Busy, None));
+    assert_eq!(
+        (refused.refusal.reason, refused.leaf),
+        (ReasonCode::Busy, None)
+    );
     assert_eq!(holder.ledger().health().events, events);
 }
 
@@ -80,14 +125,20 @@ async fn no_disclosure_while_there_is_no_consent() {
                 let (mut answered, mut refused) = (0, 0);
                 while !done.load(Ordering::Relaxed) {
                     let outcome = if t % 2 == 0 {
-                        city.holder().locate(&city.asker.peer, city.locate(1)).await.map(drop)
+                        city.holder()
+                            .locate(&city.asker.peer, city.locate(1))
+                            .await
+                            .map(drop)
                     } else {
                         city.pages(city.fetch(1, |_| ())).await.map(drop)
                     };
                     match outcome {
                         Ok(()) => answered += 1,
                         Err(no) => {
-                            assert!(matches!(no.refusal.reason, ReasonCode::ConsentMissing | ReasonCode::Busy));
+                            assert!(matches!(
+                                no.refusal.reason,
+                                ReasonCode::ConsentMissing | ReasonCode::Busy
+                            ));
                             assert!(no.leaf.is_some(), "no refusal is silent");
                             refused += 1;
                         }

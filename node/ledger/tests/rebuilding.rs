@@ -12,18 +12,37 @@ use crate::{LedgerError, LedgerHealth, Query};
 async fn an_older_index_is_brought_level() {
     let home = Home::new();
     let ledger = home.open();
-    put_one(&ledger, record(person(1), "o-1", "1", "a")).await.unwrap();
+    put_one(&ledger, record(person(1), "o-1", "1", "a"))
+        .await
+        .unwrap();
     ledger.close().await.unwrap();
     drop(ledger);
     let older = home.dir.path().join("older");
     copy_folder(&home.index(), &older);
     let ledger = home.open();
-    put_one(&ledger, record(person(1), "o-1", "2", "b")).await.unwrap();
-    ledger.register_consent(person(2), consent(1)).await.unwrap();
-    let entry = ledger.quarantine(broken(SOURCE, "q", Some(person(1)), "x")).await.unwrap();
-    ledger.quarantine(broken(SOURCE, "q2", None, "x")).await.unwrap();
-    ledger.close_quarantine(SOURCE, entry.seq(), "dropped").await.unwrap();
-    ledger.record_access(access(&ledger, 3, Some(person(1)), None)).await.unwrap();
+    put_one(&ledger, record(person(1), "o-1", "2", "b"))
+        .await
+        .unwrap();
+    ledger
+        .register_consent(person(2), consent(1))
+        .await
+        .unwrap();
+    let entry = ledger
+        .quarantine(broken(SOURCE, "q", Some(person(1)), "x"))
+        .await
+        .unwrap();
+    ledger
+        .quarantine(broken(SOURCE, "q2", None, "x"))
+        .await
+        .unwrap();
+    ledger
+        .close_quarantine(SOURCE, entry.seq(), "dropped")
+        .await
+        .unwrap();
+    ledger
+        .record_access(access(&ledger, 3, Some(person(1)), None))
+        .await
+        .unwrap();
     ledger.erase_subject(person(2), "x").await.unwrap();
     ledger.rotate(keyring(1), |_, _| ()).await.unwrap();
     let live = tables(&ledger);
@@ -31,7 +50,10 @@ async fn an_older_index_is_brought_level() {
     std::fs::remove_dir_all(home.index()).unwrap();
     std::fs::rename(&older, home.index()).unwrap();
     let (ledger, opening) = home.open_with(keyring(1)).unwrap();
-    assert!(opening.replayed > 0 && opening.rebuilt.is_none(), "{opening:?}");
+    assert!(
+        opening.replayed > 0 && opening.rebuilt.is_none(),
+        "{opening:?}"
+    );
     assert_eq!(tables(&ledger), live);
     assert_eq!(texts(&ledger, &person(1), &Query::all()), ["b"]);
 }
@@ -40,11 +62,15 @@ async fn an_older_index_is_brought_level() {
 async fn an_index_without_its_journal_is_a_loss() {
     let home = Home::new();
     let ledger = home.open();
-    put_one(&ledger, record(person(1), "o-1", "1", "a")).await.unwrap();
+    put_one(&ledger, record(person(1), "o-1", "1", "a"))
+        .await
+        .unwrap();
     ledger.close().await.unwrap();
     drop(ledger);
     std::fs::remove_dir_all(home.dir.path().join("journal")).unwrap();
-    let Err(LedgerError::Open(why)) = home.open_with(keyring(0)) else { panic!("opened on a lost journal") };
+    let Err(LedgerError::Open(why)) = home.open_with(keyring(0)) else {
+        panic!("opened on a lost journal")
+    };
     assert!(why.contains("restore"), "{why}");
 }
 
@@ -53,7 +79,9 @@ async fn an_index_of_another_history_is_not_used() {
     let (home, other) = (Home::new(), Home::new());
     for (home, person_no) in [(&home, 1), (&other, 2)] {
         let ledger = home.open();
-        put_one(&ledger, record(person(person_no), "o-1", "1", "a")).await.unwrap();
+        put_one(&ledger, record(person(person_no), "o-1", "1", "a"))
+            .await
+            .unwrap();
         ledger.close().await.unwrap();
     }
     std::fs::remove_dir_all(home.index()).unwrap();
@@ -68,17 +96,29 @@ async fn an_index_of_another_history_is_not_used() {
 async fn a_failed_apply_is_followed_by_a_rebuild() {
     let home = Home::new();
     let ledger = home.open();
-    put_one(&ledger, record(person(1), "o-1", "1", "a")).await.unwrap();
+    put_one(&ledger, record(person(1), "o-1", "1", "a"))
+        .await
+        .unwrap();
     let index = ledger.index().unwrap();
     // The checkpoint is moved ahead, so that the next frame cannot be applied: it would move back.
     let mut ahead = index.checkpoint().unwrap().unwrap();
     ahead.next_seq += 1_000;
     index.apply(&[], &ahead).unwrap();
     let generation = index.generation();
-    put_one(&ledger, record(person(2), "o-2", "1", "b")).await.unwrap();
+    put_one(&ledger, record(person(2), "o-2", "1", "b"))
+        .await
+        .unwrap();
     assert!(ledger.index().unwrap().generation() > generation);
-    assert_eq!((texts(&ledger, &person(1), &Query::all()), ledger.health().read_only), (vec!["a".into()], None));
-    put_one(&ledger, record(person(2), "o-2", "2", "c")).await.unwrap();
+    assert_eq!(
+        (
+            texts(&ledger, &person(1), &Query::all()),
+            ledger.health().read_only
+        ),
+        (vec!["a".into()], None)
+    );
+    put_one(&ledger, record(person(2), "o-2", "2", "c"))
+        .await
+        .unwrap();
     let live = tables(&ledger);
     drop(ledger);
     assert_eq!(tables(&home.open_rebuilt()), live);
@@ -89,22 +129,54 @@ async fn a_failed_apply_is_followed_by_a_rebuild() {
 async fn an_index_that_cannot_be_kept_level_is_not_asked() {
     let home = Home::new();
     let ledger = home.open();
-    ledger.register_consent(person(1), consent(1)).await.unwrap();
+    ledger
+        .register_consent(person(1), consent(1))
+        .await
+        .unwrap();
     let view = ledger.consents(person(1)).await.unwrap();
     let leaf = ledger.leaf_now(EventType::Admin).to_bytes();
-    let event = Event { leaf, row: b"no row of ours, sealed or not".to_vec(), body: Vec::new() };
-    let _acked = ledger.0.journal.submit(vec![event], Priority::Data).unwrap().wait().unwrap();
-    assert!(matches!(ledger.visible(ledger.health().events - 1).await, Err(LedgerError::Index(_))));
+    let event = Event {
+        leaf,
+        row: b"no row of ours, sealed or not".to_vec(),
+        body: Vec::new(),
+    };
+    let _acked = ledger
+        .0
+        .journal
+        .submit(vec![event], Priority::Data)
+        .unwrap()
+        .wait()
+        .unwrap();
+    assert!(matches!(
+        ledger.visible(ledger.health().events - 1).await,
+        Err(LedgerError::Index(_))
+    ));
     assert_eq!(ledger.health().read_only, Some(LedgerHealth::Index));
     let change = ledger.withdraw_consent(person(1), consent(1).id).await;
     assert!(matches!(change, Err(LedgerError::Index(_))));
-    assert!(matches!(ledger.put(vec![record(person(2), "o", "1", "x")]).await, Err(LedgerError::Index(_))));
-    assert!(ledger.knows(&person(5)).is_err() && ledger.has_seen(&ledger.new_exchange().unwrap()).is_err());
-    assert!(ledger.find(&person(1), &vitals(), &Query::all(), None, 5).is_err());
+    assert!(matches!(
+        ledger.put(vec![record(person(2), "o", "1", "x")]).await,
+        Err(LedgerError::Index(_))
+    ));
+    assert!(
+        ledger.knows(&person(5)).is_err()
+            && ledger.has_seen(&ledger.new_exchange().unwrap()).is_err()
+    );
+    assert!(
+        ledger
+            .find(&person(1), &vitals(), &Query::all(), None, 5)
+            .is_err()
+    );
     assert!(ledger.erase_subject(person(1), "x").await.is_err());
     // A refusal still leaves its trace.
-    ledger.record_access(access(&ledger, 1, None, None)).await.unwrap();
+    ledger
+        .record_access(access(&ledger, 1, None, None))
+        .await
+        .unwrap();
     drop(view);
     drop(ledger);
-    assert!(home.open_with(keyring(0)).is_err(), "it is told at the next start too");
+    assert!(
+        home.open_with(keyring(0)).is_err(),
+        "it is told at the next start too"
+    );
 }

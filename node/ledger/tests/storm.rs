@@ -20,14 +20,20 @@ async fn act(ledger: &Ledger, noise: &mut Noise, counter: &AtomicU64) {
             let batch = (0..=noise.below(4))
                 .map(|_| {
                     let who = noise.below(PEOPLE);
-                    let mut new = record(person(who), &format!("o-{who}-{}", noise.below(4)), &noise.below(9).to_string(), "x");
+                    let mut new = record(
+                        person(who),
+                        &format!("o-{who}-{}", noise.below(4)),
+                        &noise.below(9).to_string(),
+                        "x",
+                    );
                     if noise.below(3) == 0 {
                         new.header.resource_type = "Patient".into();
                     }
                     if noise.below(4) == 0 {
                         new.header.type_code = code("exam-report");
                     }
-                    new.header.effective = Some(record::Timestamp::from_ms(noise.below(20) as i64));
+                    new.header.effective =
+                        Some(record::Timestamp::from_ms(noise.below(20).cast_signed()));
                     new
                 })
                 .collect();
@@ -37,7 +43,11 @@ async fn act(ledger: &Ledger, noise: &mut Noise, counter: &AtomicU64) {
                 drop(ledger.put(batch).await);
             }
         }
-        4 => drop(ledger.register_consent(subject, consent(u128::from(n))).await),
+        4 => drop(
+            ledger
+                .register_consent(subject, consent(u128::from(n)))
+                .await,
+        ),
         5 => {
             if let Ok(view) = ledger.consents(subject).await
                 && let Some(one) = view.entries.first()
@@ -50,7 +60,11 @@ async fn act(ledger: &Ledger, noise: &mut Noise, counter: &AtomicU64) {
             drop(ledger.quarantine(broken(SOURCE, "q", of, "broken")).await);
         }
         7 => {
-            if let Some(entry) = ledger.quarantined(SOURCE, None, 5).ok().and_then(|mut all| all.pop()) {
+            if let Some(entry) = ledger
+                .quarantined(SOURCE, None, 5)
+                .ok()
+                .and_then(|mut all| all.pop())
+            {
                 drop(ledger.close_quarantine(SOURCE, entry.id, "dropped").await);
             }
         }
@@ -91,7 +105,11 @@ async fn the_index_is_what_the_journal_says() {
         for p in 0..PEOPLE {
             for query in [Query::all(), history()] {
                 for type_code in [vitals(), code("exam-report")] {
-                    for one in ledger.find(&person(p), &type_code, &query, None, 1000).unwrap().found {
+                    for one in ledger
+                        .find(&person(p), &type_code, &query, None, 1000)
+                        .unwrap()
+                        .found
+                    {
                         ledger.open_record(&person(p), &one).unwrap();
                     }
                 }
@@ -103,7 +121,12 @@ async fn the_index_is_what_the_journal_says() {
         let (ledger, _) = home.open_with(keyring(1)).unwrap();
         let rebuilt = tables(&ledger);
         for (key, value) in &live {
-            assert_eq!(rebuilt.get(key), Some(value), "seed {seed}, table {}", key.0);
+            assert_eq!(
+                rebuilt.get(key),
+                Some(value),
+                "seed {seed}, table {}",
+                key.0
+            );
         }
         assert_eq!(rebuilt.len(), live.len(), "seed {seed}");
     }

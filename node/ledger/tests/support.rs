@@ -9,15 +9,18 @@ use journal::{Journal, Location, Watermarks};
 use record::consent::{Consent, Effect, Evidence, EvidenceMethod, Grantor};
 use record::leaf::EventType;
 use record::time::ManualClock;
-use record::{Clock, ConsentId, ExchangeId, Leaf, Level, MemberId, Pseudonym, Purpose, RecordTypeCode, Timestamp};
+use record::{
+    Clock, ConsentId, ExchangeId, Leaf, Level, MemberId, Pseudonym, Purpose, RecordTypeCode,
+    Timestamp,
+};
 use seal::{HmacKey, Keyring, RowKey, SeededEntropy, SubjectKey, SystemEntropy};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::tables::OWNED;
 use crate::{
-    Access, AccessDetail, ConsentView, Found, Ledger, LedgerError, NewRecord, Opening, Options, PutDone, Query,
-    RecordHeader, Secrets,
+    Access, AccessDetail, ConsentView, Found, Ledger, LedgerError, NewRecord, Opening, Options,
+    PutDone, Query, RecordHeader, Secrets,
 };
 
 /// 2026-11-22T00:00:00Z.
@@ -39,11 +42,19 @@ impl Home {
             audit_reserve: 16 * 1024,
             ..journal::Options::default()
         };
-        Self { dir: tempfile::tempdir().unwrap(), clock: ManualClock::at(NOW), journal }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            clock: ManualClock::at(NOW),
+            journal,
+        }
     }
 
     pub(super) fn options(&self) -> Options {
-        Options { index_cache_bytes: 4 << 20, journal: self.journal.clone(), ..Options::at(self.dir.path()) }
+        Options {
+            index_cache_bytes: 4 << 20,
+            journal: self.journal.clone(),
+            ..Options::at(self.dir.path())
+        }
     }
 
     pub(super) fn open(&self) -> Ledger {
@@ -51,7 +62,12 @@ impl Home {
     }
 
     pub(super) fn open_with(&self, keyring: Keyring) -> Result<(Ledger, Opening), LedgerError> {
-        Ledger::open(self.options(), secrets(keyring), self.time(), Arc::new(SystemEntropy::new()))
+        Ledger::open(
+            self.options(),
+            secrets(keyring),
+            self.time(),
+            Arc::new(SystemEntropy::new()),
+        )
     }
 
     pub(super) fn time(&self) -> Arc<dyn Clock> {
@@ -63,7 +79,10 @@ impl Home {
     }
 
     pub(super) fn segment(&self, location: &Location) -> PathBuf {
-        self.dir.path().join("journal").join(format!("{:08}.seg", location.segment))
+        self.dir
+            .path()
+            .join("journal")
+            .join(format!("{:08}.seg", location.segment))
     }
 
     /// Opens without an index, so that it is built from the journal.
@@ -77,7 +96,9 @@ impl Home {
     /// The journal by itself, to write what a crash would leave.
     pub(super) fn journal_alone(&self) -> Journal {
         let io = journal::Files::at(self.dir.path().join("journal"));
-        Journal::open(Arc::new(io), self.journal.clone(), &Watermarks::default()).unwrap().0
+        Journal::open(Arc::new(io), self.journal.clone(), &Watermarks::default())
+            .unwrap()
+            .0
     }
 
     /// The bytes of an event's sealed parts on disk.
@@ -90,9 +111,15 @@ impl Home {
     /// Changes bytes in a segment behind the journal's back.
     pub(super) fn tamper(&self, location: &Location, at: u64, change: impl FnOnce(&mut Vec<u8>)) {
         use std::os::unix::fs::FileExt;
-        let file = std::fs::File::options().read(true).write(true).open(self.segment(location)).unwrap();
-        let mut bytes = vec![0; (u64::from(location.row_len + location.body_len) - at) as usize];
-        file.read_exact_at(&mut bytes, location.offset + at).unwrap();
+        let file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(self.segment(location))
+            .unwrap();
+        let len = usize::try_from(u64::from(location.row_len + location.body_len) - at).unwrap();
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, location.offset + at)
+            .unwrap();
         change(&mut bytes);
         file.write_all_at(&bytes, location.offset + at).unwrap();
     }
@@ -119,7 +146,11 @@ pub(super) fn secrets(keyring: Keyring) -> Secrets {
 pub(super) fn person(n: u64) -> Pseudonym {
     let mut bytes = [0; 32];
     for (i, part) in bytes.chunks_mut(8).enumerate() {
-        part.copy_from_slice(&(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 + i as u64).to_be_bytes());
+        part.copy_from_slice(
+            &(n + 1)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15 + i as u64)
+                .to_be_bytes(),
+        );
     }
     Pseudonym::from_bytes(bytes)
 }
@@ -161,17 +192,26 @@ pub(super) async fn put_one(ledger: &Ledger, new: NewRecord) -> Result<PutDone, 
 
 /// All vitals of a person, newest first.
 pub(super) fn found(ledger: &Ledger, subject: &Pseudonym, query: &Query) -> Vec<Found> {
-    ledger.find(subject, &vitals(), query, None, 10_000).unwrap().found
+    ledger
+        .find(subject, &vitals(), query, None, 10_000)
+        .unwrap()
+        .found
 }
 
 /// The texts of all vitals of a person, newest first.
 pub(super) fn texts(ledger: &Ledger, subject: &Pseudonym, query: &Query) -> Vec<String> {
     let open = |f: &Found| ledger.open_record(subject, f).unwrap().original.to_vec();
-    found(ledger, subject, query).iter().map(|f| String::from_utf8(open(f)).unwrap()).collect()
+    found(ledger, subject, query)
+        .iter()
+        .map(|f| String::from_utf8(open(f)).unwrap())
+        .collect()
 }
 
 pub(super) fn history() -> Query {
-    Query { history: true, ..Query::all() }
+    Query {
+        history: true,
+        ..Query::all()
+    }
 }
 
 pub(super) fn consent(id: u128) -> Consent {
@@ -179,7 +219,10 @@ pub(super) fn consent(id: u128) -> Consent {
         id: ConsentId::from_bytes(id.to_be_bytes()),
         effect: Effect::Permit,
         grantor: Grantor::Elder,
-        evidence: Evidence { method: EvidenceMethod::Counter, sha256: None },
+        evidence: Evidence {
+            method: EvidenceMethod::Counter,
+            sha256: None,
+        },
         recipients: vec![MemberId::parse("h-one").unwrap()],
         recipient_kinds: vec![],
         purposes: vec![Purpose::Treat],
@@ -199,14 +242,23 @@ pub(super) fn access<'a>(
     rests_on: Option<&'a ConsentView>,
 ) -> Access<'a> {
     let given = |view: &ConsentView| {
-        let in_force = view.entries.iter().filter(|e| e.state == crate::ConsentState::Given);
-        in_force.map(|e| e.consent.id.to_hex()).next().unwrap_or_else(|| "none".into())
+        let in_force = view
+            .entries
+            .iter()
+            .filter(|e| e.state == crate::ConsentState::Given);
+        in_force
+            .map(|e| e.consent.id.to_hex())
+            .next()
+            .unwrap_or_else(|| "none".into())
     };
     Access {
-        leaf: Leaf::new(EventType::Disclosure, NOW).text("rests", &rests_on.map_or_else(String::new, given)),
+        leaf: Leaf::new(EventType::Disclosure, NOW)
+            .text("rests", &rests_on.map_or_else(String::new, given)),
         xid: ExchangeId::from_bytes(xid.to_be_bytes()),
         subject,
-        detail: AccessDetail(Zeroizing::new(format!("detail of {xid} at {}", ledger.health().events).into_bytes())),
+        detail: AccessDetail(Zeroizing::new(
+            format!("detail of {xid} at {}", ledger.health().events).into_bytes(),
+        )),
         rests_on,
     }
 }
@@ -218,12 +270,17 @@ pub(super) fn tables(ledger: &Ledger) -> BTreeMap<(u8, Vec<u8>), Vec<u8>> {
     for table in 1..=11 {
         let mut from = Vec::new();
         loop {
-            let rows = index.range(Table(table), &from, None, Order::Forward, 1000).unwrap();
+            let rows = index
+                .range(Table(table), &from, None, Order::Forward, 1000)
+                .unwrap();
             let Some((last, _)) = rows.last() else { break };
             from = [last.as_slice(), &[0]].concat();
             all.extend(rows.into_iter().map(|(key, value)| ((table, key), value)));
         }
-        assert_eq!(index.count(Table(table)).unwrap(), all.keys().filter(|(t, _)| *t == table).count() as u64);
+        assert_eq!(
+            index.count(Table(table)).unwrap(),
+            all.keys().filter(|(t, _)| *t == table).count() as u64
+        );
     }
     all
 }
@@ -231,19 +288,35 @@ pub(super) fn tables(ledger: &Ledger) -> BTreeMap<(u8, Vec<u8>), Vec<u8>> {
 /// Where the sealed parts of a person's events lie.
 pub(super) fn owned(ledger: &Ledger, subject: &Pseudonym) -> Vec<Location> {
     let tag = ledger.tag_of(subject);
-    let rows = ledger.index().unwrap().prefix(OWNED, &tag, Order::Forward, 10_000).unwrap();
-    let at = |value: &[u8]| Location::from(crate::tables::decode::<crate::tables::OwnedValue>(value).unwrap().at);
+    let rows = ledger
+        .index()
+        .unwrap()
+        .prefix(OWNED, &tag, Order::Forward, 10_000)
+        .unwrap();
+    let at = |value: &[u8]| {
+        Location::from(
+            crate::tables::decode::<crate::tables::OwnedValue>(value)
+                .unwrap()
+                .at,
+        )
+    };
     rows.iter().map(|(_, value)| at(value)).collect()
 }
 
 /// All leaves, as JSON, with their numbers.
 pub(super) fn leaves(ledger: &Ledger) -> Vec<(u64, serde_json::Value)> {
     let entries = ledger.0.journal.scan(0).map(Result::unwrap);
-    entries.map(|e| (e.seq, serde_json::from_slice(&e.leaf).unwrap())).collect()
+    entries
+        .map(|e| (e.seq, serde_json::from_slice(&e.leaf).unwrap()))
+        .collect()
 }
 
 pub(super) fn of_type(leaves: &[(u64, serde_json::Value)], typ: &str) -> Vec<u64> {
-    leaves.iter().filter(|(_, leaf)| leaf["typ"] == typ).map(|(seq, _)| *seq).collect()
+    leaves
+        .iter()
+        .filter(|(_, leaf)| leaf["typ"] == typ)
+        .map(|(seq, _)| *seq)
+        .collect()
 }
 
 pub(super) fn copy_folder(from: &Path, to: &Path) {

@@ -75,7 +75,12 @@ impl Ingest<'_> {
                 .zip(done)
                 .map(|(t, d)| self.stored(t, d))
                 .collect()),
-            Err(fault @ (LedgerError::Conflict | LedgerError::Erased | LedgerError::TooLarge)) => {
+            Err(
+                fault @ (LedgerError::Conflict
+                | LedgerError::SubjectChanged
+                | LedgerError::Erased
+                | LedgerError::TooLarge),
+            ) => {
                 let refusal =
                     Refusal::with_detail(fault.reason(), "the transaction was not stored");
                 Ok(told.into_iter().map(|t| t.refused(&refusal)).collect())

@@ -55,64 +55,7 @@ pub(in crate::cli) async fn quarantine(command: QuarantineCommand) -> Outcome {
             source,
             json,
             node,
-        } => {
-            let request = v1::ListQuarantineRequest {
-                limit: 1000,
-                after_id: 0,
-                source: source.unwrap_or_default(),
-            };
-            let mut entries = node.client()?.list_quarantine(request).await?.into_inner();
-            let mut rows = Vec::new();
-            while let Some(e) = entries.message().await? {
-                let outcome: Value =
-                    serde_json::from_slice(&e.operation_outcome_json).unwrap_or(Value::Null);
-                let reason = e.reason.unwrap_or_default();
-                if json {
-                    let record = if records {
-                        serde_json::from_slice(&e.fhir_json).unwrap_or(Value::Null)
-                    } else {
-                        Value::Null
-                    };
-                    output::json(&json!({
-                        "id": e.quarantine_id, "resource": format!("{}/{}", e.resource_type, e.record_id), "reason": reason.code,
-                        "received": output::moment(e.received_ms), "operation_outcome": outcome, "record": record,
-                    }));
-                    continue;
-                }
-                let issues = outcome
-                    .get("issue")
-                    .and_then(Value::as_array)
-                    .cloned()
-                    .unwrap_or_default();
-                let what: Vec<String> = issues
-                    .iter()
-                    .map(|i| {
-                        let at = i
-                            .pointer("/expression/0")
-                            .and_then(Value::as_str)
-                            .unwrap_or_default();
-                        let why = i
-                            .get("diagnostics")
-                            .and_then(Value::as_str)
-                            .unwrap_or_default();
-                        format!("{at} {why}").trim().to_owned()
-                    })
-                    .collect();
-                rows.push(vec![
-                    e.quarantine_id.to_string(),
-                    format!("{}/{}", e.resource_type, e.record_id),
-                    format!("{} {}", reason.code, reason.zh),
-                    what.join("\n"),
-                ]);
-            }
-            if !json {
-                output::line(&table(
-                    &["id", "resource", "reason", "what is wrong"],
-                    &rows,
-                ));
-            }
-            Ok(Done::Whole)
-        }
+        } => list(&node, source.unwrap_or_default(), records, json).await,
         QuarantineCommand::Resolve {
             id,
             corrected,
@@ -159,4 +102,90 @@ pub(in crate::cli) async fn quarantine(command: QuarantineCommand) -> Outcome {
             })
         }
     }
+}
+
+/// Pages until a page is empty: the node may give fewer than were asked for.
+async fn list(node: &NodeArgs, source: String, records: bool, as_json: bool) -> Outcome {
+    let mut client = node.client()?;
+    let mut rows = Vec::new();
+    let mut after_id = 0;
+    loop {
+        let request = v1::ListQuarantineRequest {
+            limit: 1000,
+            after_id,
+            source: source.clone(),
+        };
+        let mut entries = client.list_quarantine(request).await?.into_inner();
+        let before = after_id;
+        while let Some(entry) = entries.message().await? {
+            after_id = entry.quarantine_id;
+            if as_json {
+                output::json(&as_object(&entry, records));
+            } else {
+                rows.push(as_row(&entry));
+            }
+        }
+        if after_id == before {
+            break;
+        }
+    }
+    if !as_json {
+        let headings = ["id", "resource", "reason", "what is wrong"];
+        output::line(&table(&headings, &rows));
+    }
+    Ok(Done::Whole)
+}
+
+fn named(entry: &v1::ListQuarantineResponse) -> String {
+    format!("{}/{}", entry.resource_type, entry.record_id)
+}
+
+fn outcome_in(entry: &v1::ListQuarantineResponse) -> Value {
+    serde_json::from_slice(&entry.operation_outcome_json).unwrap_or(Value::Null)
+}
+
+fn as_object(entry: &v1::ListQuarantineResponse, records: bool) -> Value {
+    let record = if records {
+        serde_json::from_slice(&entry.fhir_json).unwrap_or(Value::Null)
+    } else {
+        Value::Null
+    };
+    json!({
+        "id": entry.quarantine_id,
+        "resource": named(entry),
+        "reason": entry.reason.as_ref().map(|r| &r.code),
+        "received": output::moment(entry.received_ms),
+        "operation_outcome": outcome_in(entry),
+        "record": record,
+    })
+}
+
+fn as_row(entry: &v1::ListQuarantineResponse) -> Vec<String> {
+    let text = |issue: &Value, at: &str| {
+        issue
+            .pointer(at)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let outcome = outcome_in(entry);
+    let issues = outcome
+        .get("issue")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let what: Vec<String> = issues
+        .iter()
+        .map(|i| {
+            format!("{} {}", text(i, "/expression/0"), text(i, "/diagnostics"))
+                .trim()
+                .to_owned()
+        })
+        .collect();
+    let reason = entry.reason.clone().unwrap_or_default();
+    vec![
+        entry.quarantine_id.to_string(),
+        named(entry),
+        format!("{} {}", reason.code, reason.zh),
+        what.join("\n"),
+    ]
 }
