@@ -8,7 +8,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::holder::Holder;
-use crate::journal::LeafPosition;
+use crate::leaf_position::LeafPosition;
 use crate::statement::Statement;
 use crate::subject::About;
 

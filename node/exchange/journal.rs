@@ -10,18 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::denial::Refused;
 use crate::holder::Holder;
+use crate::leaf_position::LeafPosition;
 use crate::release::Disclosure;
-
-/// Where the event of an access stands in this node's journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeafPosition {
-    /// Whose journal.
-    pub member: MemberId,
-    /// Sequence number.
-    pub seq: u64,
-    /// The exchange.
-    pub xid: ExchangeId,
-}
 
 /// Data that may leave: its leaf is durable. Made by [`Holder::journal`] alone, from the journal's own acknowledgement.
 pub struct Released<T>(T, LeafPosition);

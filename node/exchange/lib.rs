@@ -3,7 +3,7 @@
 //! What it is for: deciding what another member may have, and letting nothing out before its leaf is durable.
 //! What comes in: a verified peer and its signed statement. What goes out: [`Released`] data, or a [`Refused`] answer.
 //! What it may touch: the ledger, the policy engine, nothing else; protobuf and sockets are the node's edge.
-//! Where to start reading: `holder.rs`, which is the whole way on one screen; then the steps in their order.
+//! Where to start reading: `answer.rs`, which is the whole way on one screen; then the steps in their order.
 //!
 //! Each step's value can be made by the step before it alone, so a step cannot be left out. What leaves is a
 //! [`Released`], and only the journal's acknowledgement makes one. Each example below that does not compile has a twin
@@ -83,12 +83,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod answer;
 mod consent;
 mod cursor;
 mod denial;
 mod holder;
 mod identity;
 mod journal;
+mod leaf_position;
 mod permit;
 mod release;
 mod replay;
@@ -97,11 +99,13 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
+pub use answer::Fetching;
 pub use consent::Standing;
 pub use denial::Refused;
-pub use holder::{Fetching, Holder, HolderParts};
+pub use holder::{Holder, HolderParts};
 pub use identity::Caller;
-pub use journal::{LeafPosition, Released};
+pub use journal::Released;
+pub use leaf_position::LeafPosition;
 pub use permit::{Granted, Permit};
 pub use release::{Disclosure, Holding, Located, OutRecord, RecordPage};
 pub use statement::{PROTOCOL, PROTOCOL_MIN, Query, REQUEST_LABEL, Signed, Statement};
