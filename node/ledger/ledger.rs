@@ -102,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) rotating: tokio::sync::Mutex<()>,
     /// Sealed bytes that are submitted at once when records need not go together.
     pub(crate) wave_bytes: usize,
+    /// Where the high-water mark lies.
+    pub(crate) dir: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -208,7 +210,20 @@ impl Ledger {
         let acked = self.log(self.leaf_now(EventType::Shutdown)).await?;
         self.visible(acked.seq()).await?;
         self.index()?.flush()?;
-        Ok(())
+        self.keep_mark()
+    }
+
+    /// Writes down how far the journal was acknowledged, beside it, so that a later loss is told as one even without
+    /// the index. Two barriers of the disk: now and then is enough.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`] when the file cannot be written; the journal is untouched.
+    pub fn keep_mark(&self) -> Result<(), LedgerError> {
+        match self.0.journal.head().next_seq.checked_sub(1) {
+            Some(last) => crate::mark::write(&self.0.dir, last)
+                .map_err(|e| LedgerError::Stopped(format!("the high-water mark: {e}"))),
+            None => Ok(()),
+        }
     }
 
     // === what the other files of this room use ===

@@ -13,6 +13,7 @@ mod erase;
 mod error;
 mod gone;
 mod ledger;
+mod mark;
 mod open;
 mod project;
 mod put;

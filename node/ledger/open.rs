@@ -13,6 +13,7 @@ use crate::admission::Admission;
 use crate::consents::ConsentCache;
 use crate::error::LedgerError;
 use crate::ledger::{Inner, Ledger, Options, Secrets};
+use crate::mark;
 use crate::rebuild::{Current, Progress, Projector, RowKeys, rebuild};
 use crate::tables::SCHEMA;
 use crate::vault::Vault;
@@ -58,7 +59,8 @@ impl Ledger {
             Opened::Ready(index) => index.checkpoint()?.filter(|c| c.next_seq > 0),
             Opened::Rebuild { .. } => None,
         };
-        let (journal, recovery) = open_journal(io, options.journal, checkpoint, &*entropy)?;
+        let mark = mark::read(&options.dir).map_err(|e| refuse(&e))?;
+        let (journal, recovery) = open_journal(io, options.journal, checkpoint, mark, &*entropy)?;
         let journal = Arc::new(journal);
         let keys = Arc::new(RowKeys {
             row: secrets.row,
@@ -96,6 +98,7 @@ impl Ledger {
             keys,
             rotating: tokio::sync::Mutex::new(()),
             wave_bytes,
+            dir: options.dir,
             clock,
             entropy,
         }));
@@ -107,16 +110,18 @@ fn open_journal(
     io: &Arc<dyn Io>,
     options: journal::Options,
     checkpoint: Option<Checkpoint>,
+    mark: Option<u64>,
     entropy: &dyn Entropy,
 ) -> Result<(Journal, journal::Recovery), LedgerError> {
     let marks = Watermarks {
         index_seq: checkpoint.map(|c| (c.next_seq.saturating_sub(1), c.frame_hash)),
+        others: mark.into_iter().collect(),
         ..Watermarks::default()
     };
     let opened = match Journal::open(Arc::clone(io), options.clone(), &marks) {
-        Err(journal::Error::NoJournal { place }) if checkpoint.is_some() => {
+        Err(journal::Error::NoJournal { place }) if checkpoint.is_some() || mark.is_some() => {
             return Err(LedgerError::Open(format!(
-                "{place} holds no journal but its index knows one; the journal is lost, restore it"
+                "{place} holds no journal but there was one; the journal is lost, restore it"
             )));
         }
         Err(journal::Error::NoJournal { .. }) => {

@@ -49,6 +49,8 @@ impl Ledger {
                 .index()?
                 .range(SUBJECT, &from, None, Order::Forward, PORTION)?;
             let Some((last, _)) = rows.last() else {
+                // The former key may be destroyed now: losing what was just written would lose people.
+                self.keep_mark()?;
                 return Ok(done);
             };
             from = join(last, &[0]);

@@ -142,8 +142,13 @@ pub fn members(node: &Node, named: &[String]) -> Result<Vec<MemberId>, Refusal> 
     named
         .iter()
         .map(|text| {
-            MemberId::parse(text)
-                .map_err(|e| Refusal::with_detail(ReasonCode::RequestMalformed, e.to_string()))
+            let member = MemberId::parse(text)
+                .map_err(|e| Refusal::with_detail(ReasonCode::RequestMalformed, e.to_string()))?;
+            if member == node.config.member {
+                let detail = "this is your own node; it asks the other members";
+                return Err(Refusal::with_detail(ReasonCode::RequestMalformed, detail));
+            }
+            Ok(member)
         })
         .collect()
 }

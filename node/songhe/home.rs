@@ -10,6 +10,7 @@
 //! | `card.json` | this member's description with proofs, for the authority | `init` of a new folder; the directory has the same |
 //! | `revoked.txt` | client certificates taken back | those certificates work again until they expire |
 //! | `journal/` | the record of truth | restore it |
+//! | `acknowledged` | how far the journal was acknowledged, as of a moment ago | a damaged end may be taken for a torn write if the index is lost too |
 //! | `index/` | look-ups | rebuilt at the next start |
 
 use std::io::Write as _;
@@ -108,13 +109,6 @@ impl Home {
                 &"a node lives here already; choose another folder",
             ));
         }
-        for folder in [self.0.clone(), self.path("keys"), self.path("certificates")] {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .map_err(|e| HomeError::at(&folder, &e))?;
-        }
         let entropy = SystemEntropy::new();
         let random = SystemRandom::new();
         let fault = |e: &dyn std::fmt::Display| HomeError(e.to_string());
@@ -152,6 +146,20 @@ impl Home {
         )
         .map_err(|e| fault(&e))?;
 
+        // Nothing was written before this: a description that is refused leaves no half-made folder.
+        for folder in [
+            self.0.clone(),
+            self.path("keys"),
+            self.path("certificates"),
+            self.path("journal"),
+            self.path("index"),
+        ] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(|e| HomeError::at(&folder, &e))?;
+        }
         keyring
             .save(&self.path("keys/kek.sealed"), unlock, &entropy)
             .map_err(|e| fault(&e))?;

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// A handshake that takes longer is cut: slow callers must not hold places.
 const HANDSHAKE_MS: u64 = 10_000;
@@ -145,8 +145,8 @@ pub fn accept(
                 Ok(accepted) => accepted,
                 Err(fault) => {
                     // Too many open files, say: give others time to close theirs.
-                    debug!(%fault, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    warn!(%fault, "a connection could not be accepted; look at the limit of open files");
+                    tokio::time::sleep(Duration::from_millis(1_000)).await;
                     continue;
                 }
             };

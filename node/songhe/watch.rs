@@ -19,6 +19,8 @@ use crate::serve::PEER_MESSAGE_MAX;
 
 /// How often the folder is looked at for a new certificate, directory or revocation list.
 const WATCH_MS: u64 = 1_000;
+/// After how many looks the journal's high-water mark is written down.
+const MARK_TICKS: u32 = 10;
 
 /// Keeps certificate, directory and revocation list level with the folder.
 pub(crate) struct Reloader {
@@ -91,11 +93,18 @@ impl Reloader {
     }
 
     pub(crate) async fn watch(mut self, node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+        let mut ticks: u32 = 0;
         loop {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(Duration::from_millis(WATCH_MS)) => {}
+            }
+            ticks += 1;
+            if ticks % MARK_TICKS == 0
+                && let Err(fault) = node.ledger().keep_mark()
+            {
+                warn!(%fault, "how far the journal was acknowledged could not be written down");
             }
             let [certificate, directory, revoked] = self.changed();
             if certificate {

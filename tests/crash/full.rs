@@ -168,6 +168,8 @@ async fn a_full_disk_stops_writing_alone_and_writing_comes_back_by_itself() {
     city.start_all().await;
     let member = city.member("community-1");
     store(member, 1, SMALL).await.unwrap();
+    store(member, 2, SMALL).await.unwrap();
+    let _kept = permit(member, &resident(2), "hospital-1", "TREAT", 4).await;
     let consent = permit(member, &resident(1), "hospital-1", "TREAT", 4).await;
     read_ok(&city, 1, SMALL).await;
     let ballast = disk.fill();
@@ -223,10 +225,9 @@ async fn a_full_disk_stops_writing_alone_and_writing_comes_back_by_itself() {
     city.member_mut("community-1").kill().await;
     city.member_mut("community-1").start().await;
     let member = city.member("community-1");
-    assert_eq!(
-        store(member, 1_001, SMALL).await.unwrap_err(),
-        "STORAGE_FULL"
-    );
+    read_ok(&city, 2, SMALL).await;
+    stored.extend(put_until_full(member, 4_000).await);
+    read_ok(&city, 2, SMALL).await;
 
     std::fs::remove_file(&ballast).unwrap();
     let room = Instant::now();
@@ -251,7 +252,10 @@ async fn a_full_disk_stops_writing_alone_and_writing_comes_back_by_itself() {
     assert!(fsck(home).is_clean());
     let (ledger, _) = keys.ledger().unwrap();
     let code = record::RecordTypeCode::parse("vitals").unwrap();
-    for (person, note) in stored.iter().chain(&[(1, SMALL), (1_002, SMALL)]) {
+    for (person, note) in stored
+        .iter()
+        .chain(&[(1, SMALL), (2, SMALL), (1_002, SMALL)])
+    {
         let subject = keys.pseudonym(&resident(*person));
         let page = ledger
             .find(&subject, &code, &ledger::Query::all(), None, 10)

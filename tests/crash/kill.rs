@@ -107,6 +107,7 @@ async fn what_was_acknowledged_is_there_after_every_kill() {
             shared.put_back(model);
         }
     }
+    the_comparison_would_tell(&shared, &keys).await;
     rebuilt_is_equal(member, &keys);
     let report = fsck(&member.home);
     assert!(report.is_clean(), "{:?}", report.damage);
@@ -299,4 +300,41 @@ fn rebuilt_is_equal(member: &Member, keys: &Keys) {
     for (a, b) in carried.iter().zip(&rebuilt) {
         assert_eq!(a, b, "a row of table {} differs", a.0);
     }
+}
+
+/// The comparison finds a record, a consent and a withdrawal that are not there.
+async fn the_comparison_would_tell(shared: &Shared, keys: &Keys) {
+    use crate::model::{Given, Model, Standing, Version};
+    let leaf = Some(v1::LeafRef::default());
+    let person = {
+        let model = shared.model();
+        model
+            .acked_versions()
+            .first()
+            .map_or(0, |key| model.records[key].person)
+    };
+    let bytes = crate::people::heart_rate("never-sent", 1, 1);
+    let mut made_up = Model::default();
+    made_up.records.insert(
+        ("never-sent".into(), 1),
+        Version {
+            person,
+            bytes,
+            acked: leaf,
+        },
+    );
+    made_up.consents.insert(
+        vec![7; 16],
+        Given {
+            person,
+            seq: 0,
+            withdrawn: Standing::Acked,
+        },
+    );
+    let (ledger, _) = keys.ledger().unwrap();
+    let told = made_up.compare(keys, &ledger, &[person]).await;
+    assert!(
+        told.iter().any(|t| t.contains("never-sent")) && told.iter().any(|t| t.contains("is gone")),
+        "{told:?}"
+    );
 }

@@ -4,7 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     clippy::print_stderr,
+    unreachable_pub,
     reason = "a test may fail loudly, and prints what it measured"
 )]
 

@@ -94,7 +94,7 @@ impl Model {
             let known = ledger.knows(&subject).unwrap();
             match self.erased.get(person) {
                 Some(Standing::Acked) if known => {
-                    lost.push(format!("person {person} was erased and is known again"))
+                    lost.push(format!("person {person} was erased and is known again"));
                 }
                 Some(Standing::Acked) => continue,
                 Some(_) if !known => continue,

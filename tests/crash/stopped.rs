@@ -163,17 +163,6 @@ pub(crate) fn flip(path: &Path, offset: u64) {
     file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
 }
 
-/// A copy of a folder, beside it.
-pub(crate) fn copy(folder: &Path, to: &Path) {
-    let done = std::process::Command::new("cp")
-        .arg("-a")
-        .arg(folder)
-        .arg(to)
-        .status()
-        .unwrap();
-    assert!(done.success());
-}
-
 /// What a process has written to a log since a place in it.
 pub(crate) struct LogSince {
     path: PathBuf,

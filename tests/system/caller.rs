@@ -129,7 +129,7 @@ pub fn channel(to: SocketAddr, config: Arc<ClientConfig>) -> (Channel, Arc<Atomi
         }
     });
     let channel = Endpoint::from_static("http://songhe")
-        .timeout(Duration::from_secs(20))
+        .timeout(Duration::from_secs(60))
         .connect_with_connector_lazy(connector);
     (channel, made)
 }

@@ -2,7 +2,6 @@
 //! told in both languages and kept in the journal.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use federation::certificate::Issued;
 use record::AgencyKind;
@@ -14,7 +13,7 @@ use wire::v1;
 use crate::caller::{Keys, channel, connect, locate, peer, reason_told, stranger, tls};
 use crate::support::Federation;
 use crate::trail::{events, of_type, refusals};
-use crate::wait::until;
+use crate::wait::{LONGEST, until};
 
 const TWO: [(&str, AgencyKind); 2] = [
     ("hospital-1", AgencyKind::Hospital),
@@ -117,15 +116,11 @@ async fn a_certificate_that_is_no_active_members_is_refused_by_its_own_reason() 
         .write("directory.note", signed.bytes())
         .unwrap();
     let holder = city.member("community-1");
-    until(
-        Duration::from_secs(20),
-        "the suspension reaches the holder",
-        || async {
-            // The open connection of before: suspended in the middle of it.
-            let answer = locate(&genuine, hospital.sign(&hospital.statement("community-1"))).await;
-            answer.err().map(|status| reason_told(&status)) == Some("PEER_SUSPENDED".into())
-        },
-    )
+    until(LONGEST, "the suspension reaches the holder", || async {
+        // The open connection of before: suspended in the middle of it.
+        let answer = locate(&genuine, hospital.sign(&hospital.statement("community-1"))).await;
+        answer.err().map(|status| reason_told(&status)) == Some("PEER_SUSPENDED".into())
+    })
     .await;
     expected.insert("PEER_SUSPENDED", 1);
     let trail = events(holder);
@@ -213,12 +208,14 @@ async fn a_statement_is_answered_once_fresh_whole_and_by_its_addressee() {
     *expected.entry("PSEUDONYM_MALFORMED").or_default() += 1;
 
     // The memory of what was answered outlives the process.
+    let last = hospital.sign(&hospital.statement("community-1"));
+    locate(&client, last.clone()).await.unwrap();
     let holder = city.member_mut("community-1");
     holder.stop().await;
     holder.start().await;
     let client = peer(holder, &issued);
     assert_eq!(
-        reason_told(&locate(&client, first).await.unwrap_err()),
+        reason_told(&locate(&client, last).await.unwrap_err()),
         "REQUEST_REPLAYED"
     );
     *expected.entry("REQUEST_REPLAYED").or_default() += 1;
@@ -227,8 +224,8 @@ async fn a_statement_is_answered_once_fresh_whole_and_by_its_addressee() {
         assert_eq!(refusals(&trail, reason), *times, "{reason}");
     }
     let refused: usize = expected.values().sum();
-    // One disclosure, the refusals, a shutdown and a start, and nothing else.
-    assert_eq!(of_type(&trail, "disclosure"), 1);
-    assert_eq!(trail.len() - before, 1 + refused + 2);
+    // Two disclosures, the refusals, a shutdown and a start, and nothing else.
+    assert_eq!(of_type(&trail, "disclosure"), 2);
+    assert_eq!(trail.len() - before, 2 + refused + 2);
     city.stop_all().await;
 }

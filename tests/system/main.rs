@@ -22,5 +22,7 @@ mod operation;
 mod privacy;
 mod proxy;
 mod put;
+mod quarantine;
+mod renewal;
 mod trail;
 mod wait;

@@ -3,6 +3,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+/// Waited at most for what takes a second or two on a machine that does nothing else.
+pub const LONGEST: Duration = Duration::from_secs(60);
+
 /// Tries until the condition holds.
 pub async fn until<F: Future<Output = bool>>(
     longest: Duration,

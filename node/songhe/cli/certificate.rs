@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use federation::certificate::Validity;
-use federation::{ClientName, Issued};
+use federation::{ClientName, Issued, PresentedIdentity};
 use record::Role;
 use ring::rand::SystemRandom;
 use seal::SecretFile;
@@ -108,6 +108,19 @@ pub fn issue_client(
     days: u16,
 ) -> Result<Issued, Failure> {
     let client = ClientName::parse(name).map_err(|e| Failure::Fault(e.to_string()))?;
+    if name == "ca" || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(Failure::Fault(
+            "a client's name begins with a letter or digit and is not `ca`; choose another".into(),
+        ));
+    }
+    for file in [format!("{name}.pem"), format!("{name}.key")] {
+        if out.join(&file).exists() {
+            return Err(Failure::Fault(format!(
+                "{} is there already: revoke it and move it away first, it stays valid as long as it is not revoked",
+                out.join(&file).display()
+            )));
+        }
+    }
     let ca = home.ca(secrets)?;
     let issued = ca
         .issue_client(
@@ -143,6 +156,16 @@ fn revoke(certificate: &Path, home: &Home) -> Outcome {
         .map_err(|e| Failure::Fault(format!("{}: {e}", certificate.display())))?;
     let der = CertificateDer::from_pem_slice(&pem)
         .map_err(|_| Failure::Fault("not a certificate in PEM".into()))?;
+    let own = home.config()?.member;
+    match federation::present(&der) {
+        Ok(PresentedIdentity::Client { member, .. }) if member == own => {}
+        _ => {
+            return Err(Failure::Fault(
+                "this is no certificate of a client of this node; only those can be taken back"
+                    .into(),
+            ));
+        }
+    }
     let serial = federation::identity::serial_of(&der)
         .ok_or_else(|| Failure::Fault("the certificate's serial number cannot be read".into()))?;
     let mut revoked = home.revoked()?;

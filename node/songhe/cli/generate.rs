@@ -21,7 +21,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Number of elders (1 to 1000000)
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     elders: u32,
     /// Number of hospitals
     #[arg(long, default_value_t = 1)]

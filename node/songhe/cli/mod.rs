@@ -88,6 +88,15 @@ pub enum Failure {
     Fault(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::Fault(fault) => f.write_str(fault),
+        }
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -177,15 +186,20 @@ pub struct UnlockArgs {
 }
 
 impl UnlockArgs {
-    /// The credential file that was named, to be written into a new node's configuration.
-    fn credential_file(&self) -> Option<&Path> {
-        self.credential_file.as_deref()
+    /// The credential file that was named, as an absolute path for a new node's configuration.
+    fn credential_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let absolute = |file: &PathBuf| {
+            std::path::absolute(file)
+                .map_err(|e| Failure::Fault(format!("{}: {e}", file.display())))
+        };
+        self.credential_file.as_ref().map(absolute).transpose()
     }
 
     /// The way to unlock: a credential file of the configuration, a passphrase file, or the environment.
     pub fn unlock(&self, credential_file: Option<&Path>) -> Result<Unlock, Failure> {
         if let Some(file) = self.credential_file.as_deref().or(credential_file) {
-            return Unlock::credential_file(file).map_err(|e| Failure::Fault(e.to_string()));
+            return Unlock::credential_file(file)
+                .map_err(|e| Failure::Fault(format!("credential file {}: {e}", file.display())));
         }
         let passphrase = match (&self.passphrase_file, &self.passphrase) {
             (Some(file), _) => {

@@ -1,5 +1,6 @@
 //! The operator's commands: init, serve, rotate, fsck; and the tables of catalogue and reasons.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,7 +84,7 @@ pub(super) fn init(args: &InitArgs) -> Outcome {
         district: DistrictCode::parse(&args.district).map_err(fault)?,
         listen,
         unlock: crate::config::UnlockConfig {
-            credential_file: args.unlock.credential_file().map(Path::to_path_buf),
+            credential_file: args.unlock.credential_file()?,
         },
         directory: crate::config::DirectoryConfig::default(),
         limits: crate::config::Limits::default(),
@@ -156,7 +157,8 @@ fn start_log(filter: &str, as_json: bool) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(fault)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if as_json {
         builder.json().try_init()
     } else {
@@ -333,7 +335,7 @@ fn tell_fsck(folder: &Path, report: &journal::Report, as_json: bool) {
             .collect();
         output::line(&table(&["file", "byte", "length", "event", "what"], &rows));
         output::line(if report.would_start() {
-            "the node starts; the damaged ranges are not served; restore them from a standby or a backup"
+            "by the journal alone the node starts and does not serve the damaged ranges; it refuses if its index or `acknowledged` knows of a lost event; restore them from a standby or a backup"
         } else {
             "the node refuses to start: restore these ranges from a standby or a backup"
         });

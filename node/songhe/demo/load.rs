@@ -1,6 +1,6 @@
 //! Data for the story: a generated city, each agency's records at its own node, or the FHIR files of a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -221,12 +221,11 @@ pub(crate) async fn input(
     let mut people = People::default();
     let mut gathered = Gathered::default();
     let mut sent = 0;
-    let mut elder: Option<Elder> = None;
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in &files {
         let bytes = read_file(file)?;
         let source = source_of(folder, file);
-        let parts = people.parts(file, &bytes);
-        for part in parts {
+        for part in people.parts(&source, file, &bytes) {
             sent += part.resources;
             let open = v1::PutOpen {
                 source: source.clone(),
@@ -234,36 +233,32 @@ pub(crate) async fn input(
                 each_entry: true,
             };
             let mut results = put_items(client.clone(), open, part.items).await?;
-            let mut types = Vec::new();
             let mut answered = 0;
             let mut last_reason = None;
             while let Some(result) = results.message().await? {
                 gathered.take(&result);
-                answered += 1;
                 if matches!(outcome_name(result.outcome), "stored" | "unchanged") {
-                    types.push(result.record_type.clone());
+                    let at = usize::try_from(result.position).unwrap_or(usize::MAX);
+                    if let Some(number) = part.people.of(at) {
+                        let types = known.entry(number.to_owned()).or_default();
+                        types.insert(result.record_type.clone());
+                    }
                 }
+                answered += 1;
                 last_reason = result.reason.map(|r| r.code);
             }
             gathered.rest_refused(part.resources.saturating_sub(answered), last_reason);
-            let better = elder
-                .as_ref()
-                .is_none_or(|e| types.len() > e.types.len() && e.types.len() < 3);
-            if let Some(number) = part.person.filter(|_| better && !types.is_empty()) {
-                types.sort_unstable();
-                types.dedup();
-                types.retain(|t| !matches!(t.as_str(), "facility" | "profile"));
-                if !types.is_empty() {
-                    elder = Some(Elder {
-                        number,
-                        holder: holder.id.clone(),
-                        types,
-                    });
-                }
-            }
         }
         bar.inc(1);
     }
+    let elder = known
+        .into_iter()
+        .map(|(number, types)| Elder {
+            number,
+            holder: holder.id.clone(),
+            types: types.into_iter().collect(),
+        })
+        .max_by_key(|e| super::story::clinical(e).len());
     bar.finish_and_clear();
     tale.tell(&step("load", holder, started, gathered.counts, false));
     Ok(Loaded {
@@ -273,7 +268,9 @@ pub(crate) async fn input(
         by_type: gathered.by_type,
         other_files,
         files: files.len() as u64,
-        elder: elder.ok_or_else(|| fault("no person with records was found in the folder"))?,
+        elder: elder.ok_or_else(|| {
+            fault("the folder holds no record of a person; it needs Patient resources and what refers to them")
+        })?,
     })
 }
 
@@ -339,14 +336,32 @@ struct Part {
     format: v1::PutFormat,
     items: Vec<v1::PutItem>,
     resources: u64,
-    /// The synthetic number, when the whole part is about one person.
-    person: Option<String>,
+    people: Whom,
+}
+
+/// Whom the records of a part are about.
+enum Whom {
+    /// All about one person, or nobody known.
+    All(Option<String>),
+    /// By the record's place.
+    Each(Vec<Option<String>>),
+}
+
+impl Whom {
+    fn of(&self, at: usize) -> Option<&str> {
+        match self {
+            Self::All(person) => person.as_deref(),
+            Self::Each(people) => people.get(at).and_then(Option::as_deref),
+        }
+    }
 }
 
 /// Synthetic numbers for people who have none.
 #[derive(Debug, Default)]
 struct People {
     made: u32,
+    /// Source and reference of each patient met in NDJSON, with the number made for them.
+    by_reference: BTreeMap<(String, String), String>,
 }
 
 impl People {
@@ -371,10 +386,10 @@ impl People {
         ResidentId::complete(&body).unwrap_or_default()
     }
 
-    fn parts(&mut self, file: &Path, bytes: &[u8]) -> Vec<Part> {
+    fn parts(&mut self, source: &str, file: &Path, bytes: &[u8]) -> Vec<Part> {
         let name = file.to_string_lossy().to_lowercase();
         if name.trim_end_matches(".gz").ends_with(".ndjson") {
-            return self.lines(bytes);
+            return self.lines(source, bytes);
         }
         let value: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
         let kind = value
@@ -409,45 +424,59 @@ impl People {
             format: v1::PutFormat::Bundle,
             items: vec![item],
             resources: (entries.len() as u64).max(1),
-            person,
+            people: Whom::All(person),
         }]
     }
 
-    fn lines(&mut self, bytes: &[u8]) -> Vec<Part> {
+    fn lines(&mut self, source: &str, bytes: &[u8]) -> Vec<Part> {
         let lines: Vec<&[u8]> = bytes
             .split(|b| *b == b'\n')
             .filter(|l| !l.trim_ascii().is_empty())
             .collect();
-        let is_patient = |l: &&[u8]| {
-            serde_json::from_slice::<Value>(l)
-                .is_ok_and(|v| v.get("resourceType").and_then(Value::as_str) == Some("Patient"))
-        };
-        if lines.first().is_some_and(is_patient) {
-            let items = lines
-                .iter()
-                .map(|line| {
-                    let value: Value = serde_json::from_slice(line).unwrap_or(Value::Null);
-                    v1::PutItem {
-                        data: line.to_vec(),
-                        subject: Some(subject(&self.number(&value))),
-                        last: false,
-                    }
-                })
-                .collect::<Vec<_>>();
-            let resources = items.len() as u64;
+        let values: Vec<Value> = lines
+            .iter()
+            .map(|l| serde_json::from_slice(l).unwrap_or(Value::Null))
+            .collect();
+        let text = |v: &Value, at: &str| v.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let resources = lines.len() as u64;
+        let is_patient = |v: &Value| text(v, "/resourceType").as_deref() == Some("Patient");
+        if values.first().is_some_and(is_patient) {
+            let mut numbers = Vec::with_capacity(lines.len());
+            let mut items = Vec::with_capacity(lines.len());
+            for (line, value) in lines.iter().zip(&values) {
+                let number = self.number(value);
+                let reference = format!("Patient/{}", text(value, "/id").unwrap_or_default());
+                self.by_reference
+                    .insert((source.to_owned(), reference), number.clone());
+                items.push(v1::PutItem {
+                    data: line.to_vec(),
+                    subject: Some(subject(&number)),
+                    last: false,
+                });
+                numbers.push(Some(number));
+            }
+            let format = v1::PutFormat::Resource;
             return vec![Part {
-                format: v1::PutFormat::Resource,
+                format,
                 items,
                 resources,
-                person: None,
+                people: Whom::Each(numbers),
             }];
         }
+        let whom = |v: &Value| {
+            let reference =
+                text(v, "/subject/reference").or_else(|| text(v, "/patient/reference"))?;
+            self.by_reference
+                .get(&(source.to_owned(), reference))
+                .cloned()
+        };
+        let people = Whom::Each(values.iter().map(whom).collect());
         let items = crate::cli::client::chunks(bytes, None);
         vec![Part {
             format: v1::PutFormat::Ndjson,
             items,
-            resources: lines.len() as u64,
-            person: None,
+            resources,
+            people,
         }]
     }
 }
@@ -469,6 +498,6 @@ fn resource(data: Vec<u8>, person: Option<String>) -> Part {
         format: v1::PutFormat::Resource,
         items: vec![item],
         resources: 1,
-        person,
+        people: Whom::All(person),
     }
 }

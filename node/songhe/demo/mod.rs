@@ -31,7 +31,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Elders of the generated city (1 to 100000)
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     elders: u32,
     /// Seed of the generated city
     #[arg(long, default_value_t = 1)]
@@ -105,6 +105,10 @@ pub async fn run(args: DemoArgs) -> Outcome {
         None => (temporary_folder()?, true),
     };
     let outcome = play(&args, &folder).await;
+    if let (Err(failure), true) = (&outcome, args.json) {
+        // Programs find the summary on the last line, whatever happened.
+        output::json(&json!({"summary": {"ok": false, "error": failure.to_string()}}));
+    }
     if ours {
         drop(std::fs::remove_dir_all(&folder));
     }
@@ -122,6 +126,14 @@ async fn play(args: &DemoArgs, folder: &std::path::Path) -> Outcome {
         return Err(Failure::Fault(format!(
             "{}: the folder is not empty; name another",
             folder.display()
+        )));
+    }
+    if let Some(input) = &args.input
+        && !input.is_dir()
+    {
+        return Err(Failure::Fault(format!(
+            "{}: there is no such folder",
+            input.display()
         )));
     }
     let mut tale = Tale {
@@ -168,6 +180,8 @@ async fn play(args: &DemoArgs, folder: &std::path::Path) -> Outcome {
     }
     if ok {
         Ok(Done::Whole)
+    } else if args.json {
+        Ok(Done::InPart)
     } else {
         Err(Failure::Fault(format!(
             "steps that did not end as they should: {:?}",

@@ -247,7 +247,7 @@ pub(crate) async fn play(
 }
 
 /// Types of this elder that a doctor would ask for, at level 3 or below.
-fn clinical(elder: &Elder) -> Vec<String> {
+pub(crate) fn clinical(elder: &Elder) -> Vec<String> {
     const WANTED: [&str; 8] = [
         "vitals",
         "exam-report",
@@ -285,7 +285,7 @@ fn tell(
         && (expect.outcome != "data" || answer.records > 0);
     let result = match answer.outcome.as_str() {
         "data" => format!("{} records, tier {}", answer.records, answer.tier),
-        outcome => format!("{outcome}: {}", answer.reason),
+        outcome => format!("{outcome}, {}", answer.reason),
     };
     tale.tell(&Step {
         name: ask.name,

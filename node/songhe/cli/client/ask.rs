@@ -1,7 +1,7 @@
 //! `songhe locate` and `songhe fetch`: what other members have about a person.
 
 use clap::Args;
-use record::Timestamp;
+use record::{ReasonCode, Refusal, Timestamp};
 use serde_json::{Value, json};
 use wire::v1;
 
@@ -81,6 +81,41 @@ pub(crate) struct LocateArgs {
     node: NodeArgs,
 }
 
+/// What the members' answers add up to, for the exit code.
+#[derive(Default)]
+struct Tally {
+    answered: bool,
+    failed: bool,
+    refused: Option<Refusal>,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: i32, reason: Option<&v1::Reason>) {
+        match member_outcome(outcome) {
+            "refused" => {
+                let code = reason.and_then(|r| ReasonCode::parse(&r.code));
+                self.refused = Some(Refusal::new(code.unwrap_or(ReasonCode::Internal)));
+            }
+            "unreachable" => self.failed = true,
+            _ => self.answered = true,
+        }
+    }
+
+    /// Refused by every member that answered: refused. Some of each: done in part.
+    fn outcome(self) -> Outcome {
+        match self.refused {
+            Some(refusal) if !self.answered && !self.failed => Err(Failure::Refused(refusal)),
+            None if !self.failed => {
+                if !self.answered {
+                    output::note("no other member is active, so nobody was asked");
+                }
+                Ok(Done::Whole)
+            }
+            Some(_) | None => Ok(Done::InPart),
+        }
+    }
+}
+
 pub(in crate::cli) async fn locate(args: LocateArgs) -> Outcome {
     let mut client = args.node.client()?;
     let request = v1::FederatedLocateRequest {
@@ -92,9 +127,9 @@ pub(in crate::cli) async fn locate(args: LocateArgs) -> Outcome {
     };
     let mut answers = client.locate(request).await?.into_inner();
     let mut rows = Vec::new();
-    let mut part = false;
+    let mut tally = Tally::default();
     while let Some(a) = answers.message().await? {
-        part |= matches!(member_outcome(a.outcome), "refused" | "unreachable");
+        tally.count(a.outcome, a.reason.as_ref());
         if args.query.json {
             output::json(&json!({
                 "member": a.member_id, "outcome": member_outcome(a.outcome), "elapsed_ms": a.elapsed_ms,
@@ -141,7 +176,7 @@ pub(in crate::cli) async fn locate(args: LocateArgs) -> Outcome {
             &rows,
         ));
     }
-    Ok(if part { Done::InPart } else { Done::Whole })
+    tally.outcome()
 }
 
 /// The records.
@@ -170,7 +205,7 @@ pub(in crate::cli) async fn fetch(args: FetchArgs) -> Outcome {
     };
     let mut answers = client.fetch(request).await?.into_inner();
     let mut rows = Vec::new();
-    let mut part = false;
+    let mut tally = Tally::default();
     while let Some(a) = answers.message().await? {
         let cursor = String::from_utf8_lossy(&a.cursor).into_owned();
         for r in &a.records {
@@ -194,7 +229,7 @@ pub(in crate::cli) async fn fetch(args: FetchArgs) -> Outcome {
         }
         let ended = a.outcome != i32::from(v1::MemberOutcome::Unspecified);
         if ended {
-            part |= matches!(member_outcome(a.outcome), "refused" | "unreachable");
+            tally.count(a.outcome, a.reason.as_ref());
             if args.query.json {
                 output::json(&json!({
                     "member": a.member_id, "outcome": member_outcome(a.outcome), "elapsed_ms": a.elapsed_ms,
@@ -218,7 +253,7 @@ pub(in crate::cli) async fn fetch(args: FetchArgs) -> Outcome {
             &rows,
         ));
     }
-    Ok(if part { Done::InPart } else { Done::Whole })
+    tally.outcome()
 }
 
 /// The name of a member's outcome.

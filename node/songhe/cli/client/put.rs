@@ -15,6 +15,8 @@ use crate::cli::output::{self, table};
 use crate::cli::{Done, Failure, Outcome};
 use crate::serve::MESSAGE_MAX;
 
+/// Rows of the table of what was not stored.
+const ROWS_MAX: usize = 100;
 /// How much of a file is sent in one message.
 const CHUNK: usize = 1 << 20;
 
@@ -150,8 +152,11 @@ pub(in crate::cli) async fn put(args: PutArgs) -> Outcome {
                     result
                         .reason
                         .as_ref()
-                        .map(|r| format!("{}: {}", r.code, r.en))
-                        .unwrap_or_default(),
+                        .map(|r| format!("{}: {}（{}）", r.code, r.en, r.zh))
+                        .into_iter()
+                        .chain(what_is_wrong(&result.operation_outcome_json))
+                        .collect::<Vec<_>>()
+                        .join("\n"),
                 ]);
             }
         }
@@ -164,11 +169,16 @@ pub(in crate::cli) async fn put(args: PutArgs) -> Outcome {
             "refused": counts.refused, "total": counts.total(),
         }}));
     } else {
+        let more = rows.len().saturating_sub(ROWS_MAX);
+        rows.truncate(ROWS_MAX);
         if !rows.is_empty() {
             output::line(&table(
                 &["file", "record", "resource", "outcome", "why"],
                 &rows,
             ));
+        }
+        if more > 0 {
+            output::line(&format!("… and {more} more; --json shows them all"));
         }
         output::line(&format!(
             "{} stored, {} stored before, {} in quarantine, {} refused",
@@ -249,4 +259,22 @@ fn put_json(path: &Path, result: &v1::PutResponse) -> Value {
         "reason": result.reason.as_ref().map(|r| &r.code), "operation_outcome": outcome,
         "quarantine_id": result.quarantine_id,
     })
+}
+
+/// The findings of an `OperationOutcome`: the place and the rule.
+pub(super) fn what_is_wrong(outcome_json: &[u8]) -> Vec<String> {
+    let outcome: Value = serde_json::from_slice(outcome_json).unwrap_or(Value::Null);
+    let text = |issue: &Value, at: &str| {
+        let found = issue.pointer(at).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let issues = outcome.get("issue").and_then(Value::as_array);
+    issues
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .map(|i| {
+            let line = format!("{} {}", text(i, "/expression/0"), text(i, "/diagnostics"));
+            line.trim().to_owned()
+        })
+        .collect()
 }

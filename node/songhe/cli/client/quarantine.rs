@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use wire::v1;
 
-use super::put::{outcome_name, read_file};
+use super::put::{outcome_name, read_file, what_is_wrong};
 use super::{NodeArgs, SubjectArgs};
 use crate::cli::output::{self, table};
 use crate::cli::{Done, Outcome};
@@ -140,10 +140,6 @@ fn named(entry: &v1::ListQuarantineResponse) -> String {
     format!("{}/{}", entry.resource_type, entry.record_id)
 }
 
-fn outcome_in(entry: &v1::ListQuarantineResponse) -> Value {
-    serde_json::from_slice(&entry.operation_outcome_json).unwrap_or(Value::Null)
-}
-
 fn as_object(entry: &v1::ListQuarantineResponse, records: bool) -> Value {
     let record = if records {
         serde_json::from_slice(&entry.fhir_json).unwrap_or(Value::Null)
@@ -155,37 +151,17 @@ fn as_object(entry: &v1::ListQuarantineResponse, records: bool) -> Value {
         "resource": named(entry),
         "reason": entry.reason.as_ref().map(|r| &r.code),
         "received": output::moment(entry.received_ms),
-        "operation_outcome": outcome_in(entry),
+        "operation_outcome": serde_json::from_slice::<Value>(&entry.operation_outcome_json).unwrap_or(Value::Null),
         "record": record,
     })
 }
 
 fn as_row(entry: &v1::ListQuarantineResponse) -> Vec<String> {
-    let text = |issue: &Value, at: &str| {
-        issue
-            .pointer(at)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let outcome = outcome_in(entry);
-    let issues = outcome
-        .get("issue")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
-    let what: Vec<String> = issues
-        .iter()
-        .map(|i| {
-            format!("{} {}", text(i, "/expression/0"), text(i, "/diagnostics"))
-                .trim()
-                .to_owned()
-        })
-        .collect();
     let reason = entry.reason.clone().unwrap_or_default();
     vec![
         entry.quarantine_id.to_string(),
         named(entry),
         format!("{} {}", reason.code, reason.zh),
-        what.join("\n"),
+        what_is_wrong(&entry.operation_outcome_json).join("\n"),
     ]
 }
