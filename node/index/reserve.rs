@@ -44,7 +44,9 @@ impl Reserve {
 
     /// Whether enough is allocated ahead, allocating what is missing.
     pub(crate) fn has_room(&self) -> bool {
-        let Ok((len, ahead)) = self.ahead() else { return false };
+        let Ok((len, ahead)) = self.ahead() else {
+            return false;
+        };
         if ahead >= ENOUGH {
             return true;
         }
@@ -63,7 +65,10 @@ impl Reserve {
     /// Length of the file, and bytes allocated beyond it.
     fn ahead(&self) -> io::Result<(u64, u64)> {
         let of = self.0.metadata()?;
-        Ok((of.len(), of.blocks().saturating_mul(512).saturating_sub(of.len())))
+        Ok((
+            of.len(),
+            of.blocks().saturating_mul(512).saturating_sub(of.len()),
+        ))
     }
 }
 
@@ -78,10 +83,16 @@ mod tests {
         let reserve = Reserve::of(folder.path()).unwrap();
         assert!(reserve.has_room());
         let (len, ahead) = reserve.ahead().unwrap();
-        assert!(len == 100_000 && (ahead == 0 || ahead >= ENOUGH), "{ahead}: none, where the file system cannot, or enough");
+        assert!(
+            len == 100_000 && (ahead == 0 || ahead >= ENOUGH),
+            "{ahead}: none, where the file system cannot, or enough"
+        );
         Reserve::release(folder.path());
         let (len, ahead) = reserve.ahead().unwrap();
         assert!(len == 100_000 && ahead < LEAST);
-        assert_eq!(std::fs::read(folder.path().join("db")).unwrap(), vec![1; 100_000]);
+        assert_eq!(
+            std::fs::read(folder.path().join("db")).unwrap(),
+            vec![1; 100_000]
+        );
     }
 }

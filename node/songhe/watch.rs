@@ -101,7 +101,7 @@ impl Reloader {
                 () = tokio::time::sleep(Duration::from_millis(WATCH_MS)) => {}
             }
             ticks += 1;
-            if ticks % MARK_TICKS == 0
+            if ticks.is_multiple_of(MARK_TICKS)
                 && let Err(fault) = node.ledger().keep_mark()
             {
                 warn!(%fault, "how far the journal was acknowledged could not be written down");
