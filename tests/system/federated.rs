@@ -294,7 +294,7 @@ async fn large_results_resume_and_public_records_are_open() {
     let mut two = request(first[0].cursor.clone());
     two.member_ids.clear();
     two.member_ids
-        .extend(["community-1".to_owned(), "hospital-1".to_owned()]);
+        .extend(["community-1".to_owned(), "civil-affairs-1".to_owned()]);
     assert_eq!(
         reason(&hospital.client("doctor").fetch(two).await.unwrap_err()),
         "CURSOR_INVALID"
