@@ -36,7 +36,8 @@ impl Room {
 }
 
 pub(crate) fn imports(manifest: &str, room: &Room) -> bool {
-    ["dependencies", "build-dependencies", "dev-dependencies"]
+    // What a room's tests use beside it is not what the room may reach.
+    ["dependencies", "build-dependencies"]
         .iter()
         .any(|part| names(&section(manifest, part)).contains(room.import_name()))
 }
