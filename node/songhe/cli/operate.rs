@@ -13,7 +13,8 @@ use record::{AgencyKind, Catalog, CreditCode, DistrictCode, MemberId, ReasonCode
 use seal::{HmacKey, Keyring, RowKey, SecretFile, SubjectKey, SystemEntropy, name};
 use serde_json::json;
 use tlog::note::VerifierKey;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 
 use super::generate::progress_bar;
 use super::output::{self, table};
@@ -154,15 +155,19 @@ pub(super) async fn serve(args: ServeArgs) -> Outcome {
 }
 
 fn start_log(filter: &str, as_json: bool) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(fault)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    let targets: Targets = filter
+        .parse()
+        .map_err(|e| Failure::Fault(format!("--log {filter}: {e}")))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry();
     if as_json {
-        builder.json().try_init()
+        registry.with(lines.json().with_filter(targets)).try_init()
     } else {
-        builder.try_init()
+        registry.with(lines.with_filter(targets)).try_init()
     }
     .map_err(|e| Failure::Fault(e.to_string()))
 }
