@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 1 << 20;
 /// What is granted for records whose level was raised, and the duties that come with it.
 type AtLevel = BTreeMap<(RecordTypeCode, Level), (Granted, Vec<Obligation>)>;
 
-/// Something that may leave once the journal has it. Made by [`Holder::release_located`] and [`Holder::release_page`] alone.
+/// Something that may leave once the journal has it. Made by [`Holder::release_located`] and, page by page, by [`Holder::next_page`] alone.
 pub struct Disclosure<T> {
     pub(crate) payload: T,
     pub(crate) permit: Permit,

@@ -110,7 +110,7 @@ pub struct Pieces<'a> {
 
 /// Cuts an input into resources.
 ///
-/// For [`Format::Resource`] the bytes are not read further than white space around them; [`crate::examine`] judges them.
+/// For [`Format::Resource`] the bytes are not read further than white space around them; [`crate::examine()`] judges them.
 /// For [`Format::Ndjson`] see [`NdjsonSplitter`], which needs no whole input.
 ///
 /// # Errors
