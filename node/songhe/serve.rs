@@ -249,7 +249,7 @@ fn assemble(
 async fn record_start(node: &Node, opening: &ledger::Opening) -> Result<(), HomeError> {
     let ledger = node.ledger();
     if let Some(place) = &opening.truncated {
-        warn!(%place, "a torn write at the journal's end was removed; it had not been acknowledged");
+        warn!(%place, "a torn end of the journal was removed; neither the index nor the high-water mark knows of an event there");
         let leaf = ledger.leaf_now(EventType::Recovered).text("what", place);
         let _acked = ledger
             .log(leaf)

@@ -180,3 +180,32 @@ async fn an_index_that_cannot_be_kept_level_is_not_asked() {
         "it is told at the next start too"
     );
 }
+
+/// Rotation makes the end of the journal precious: what is lost there was acknowledged, and the former key is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_end_is_told_even_without_the_index() {
+    let home = Home::new();
+    let ledger = home.open();
+    for n in 1..=3 {
+        put_one(&ledger, record(person(n), &format!("m-{n}"), "1", "a"))
+            .await
+            .unwrap();
+    }
+    ledger.close().await.unwrap();
+    drop(ledger);
+    std::fs::remove_dir_all(home.index()).unwrap();
+    zero_the_end(&home.dir.path().join("journal/00000000.seg"));
+    let fault = home.open_with(keyring(0)).unwrap_err().to_string();
+    assert!(fault.contains("acknowledged"), "{fault}");
+    // It is the mark that tells: without it the same bytes pass for a torn write.
+    std::fs::remove_file(home.dir.path().join("acknowledged")).unwrap();
+    let (_, opening) = home.open_with(keyring(0)).unwrap();
+    assert!(opening.truncated.is_some());
+}
+
+fn zero_the_end(segment: &std::path::Path) {
+    let mut bytes = std::fs::read(segment).unwrap();
+    let end = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
+    bytes[end - 600..end].fill(0);
+    std::fs::write(segment, bytes).unwrap();
+}
